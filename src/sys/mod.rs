@@ -33,6 +33,7 @@ mod signals;
 mod sysv;
 mod tracee;
 mod tracee_memory;
+mod waker;
 
 pub(crate) use accounts::{group_name, user_name};
 pub(crate) use attachment::{Address, Attachment};
@@ -72,6 +73,7 @@ pub(crate) use tracee::{
     CallState, Resume, Stop, TraceEvent, call_state, former_thread, interrupt, next_event, resume, seize,
 };
 pub(crate) use tracee_memory::{RawRecord, read_limits, read_numbers, read_record, read_string, read_usage};
+pub(crate) use waker::Waker;
 
 /// A system call that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

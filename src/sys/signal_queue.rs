@@ -37,14 +37,19 @@ pub(crate) struct SignalQueue {
 }
 
 impl SignalQueue {
-    /// Blocks the signals. Processes that are started inherit this mask.
+    /// Blocks all signals that can be read. Processes that are started inherit this mask.
     pub(crate) fn open() -> Result<Self, Errno> {
+        Self::without(&[])
+    }
+
+    /// As [`SignalQueue::open`], without some signals.
+    pub(crate) fn without(omitted: &[Signal]) -> Result<Self, Errno> {
         // If SIGCHLD is ignored, the kernel reaps children by itself, and their exit status is lost.
         let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
         // SAFETY: the default action runs no code of this program.
         unsafe { sigaction(Signal::SIGCHLD, &default) }?;
         let mut set = SigSet::all();
-        NOT_BLOCKED.into_iter().for_each(|signal| set.remove(signal));
+        NOT_BLOCKED.iter().chain(omitted).for_each(|signal| set.remove(*signal));
         let before = set.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
         let signals = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
         Ok(Self { signals, before })

@@ -98,15 +98,17 @@ pub(crate) fn resume(thread: i32, how: Resume, signal: c_int) -> Result<(), Errn
     Errno::result(result).map(drop)
 }
 
-/// Returns the next event of a thread that the calling thread traces or has started as a child; `None` if there is none
-/// yet.
+/// Waits for the next event of a thread that the calling thread traces or has started as a child. Returns `None` if a
+/// signal has interrupted the wait.
 /// Fails with ECHILD once all have ended.
 pub(crate) fn next_event() -> Result<Option<(i32, TraceEvent)>, Errno> {
     let mut status = 0;
-    let how = libc::WNOHANG | libc::__WALL | libc::__WNOTHREAD;
     // SAFETY: the pointer is to an integer that lives through the call.
-    let thread = Errno::result(unsafe { libc::waitpid(-1, &raw mut status, how) })?;
-    Ok((thread != 0).then(|| (thread, event(status))))
+    match Errno::result(unsafe { libc::waitpid(-1, &raw mut status, libc::__WALL | libc::__WNOTHREAD) }) {
+        Ok(thread) => Ok(Some((thread, event(status)))),
+        Err(Errno::EINTR) => Ok(None),
+        Err(errno) => Err(errno),
+    }
 }
 
 /// Decodes a status of waitpid(2).

@@ -48,20 +48,27 @@ fn is_ours(proc: &Path, thread: i32) -> bool {
     tracer_of(proc, thread).is_some_and(|tracer| u32::try_from(tracer) == Ok(std::process::id()))
 }
 
-/// Returns the error for a process, or for the command (`None`), that cannot be traced, with the cause.
-pub(super) fn cannot_seize(system: &System, process: Option<i32>, pid: i32, failure: SysError) -> Error {
-    let what = process.map_or_else(|| "the command".to_owned(), |process| format!("process {process}"));
-    let kind = match failure.errno {
-        Errno::ESRCH => Kind::NotFound,
-        Errno::EPERM => Kind::Permission,
-        _ => Kind::Failed,
-    };
-    let error = Error::new(kind, format!("cannot trace {what}")).os(failure.errno, failure.call);
-    let error = process.map_or(error.clone(), |process| error.target(process.to_string()));
+/// Returns the error for a command that cannot be traced, with the cause. It has been killed.
+pub(super) fn cannot_seize_command(system: &System, failure: SysError) -> Error {
+    let error = failed("the command", failure);
+    match (failure.errno, scope(system)) {
+        (Errno::EPERM, 3) => error.cause(NO_TRACING),
+        (Errno::EPERM, 2) if !can_inspect_all(system) => requires_root(error, PRIVILEGED_TRACING),
+        (Errno::EPERM | Errno::ENOSYS, _) => error.cause(DENIED),
+        _ => error,
+    }
+}
+
+/// Returns the error for a process that cannot be traced, with the cause.
+pub(super) fn cannot_seize(system: &System, pid: i32, failure: SysError) -> Error {
+    let error = failed(&format!("process {pid}"), failure).target(pid.to_string());
     let proc = system.proc();
-    if failure.errno != Errno::EPERM || !system.proc_shows_own_pids() {
-        return error;
-    } else if u32::try_from(pid) == Ok(std::process::id()) {
+    match failure.errno {
+        Errno::EPERM => {}
+        Errno::ENOSYS => return error.cause(DENIED),
+        _ => return error,
+    }
+    if u32::try_from(pid) == Ok(std::process::id()) {
         return error.cause("it is this process");
     } else if procfs::is_zombie(proc, pid) {
         return Error { kind: Kind::NotFound, ..error.cause("it has exited, but its parent has not waited for it") };
@@ -72,22 +79,20 @@ pub(super) fn cannot_seize(system: &System, process: Option<i32>, pid: i32, fail
             .cause(format!("pid {tracer}{command} traces it already"))
             .advice(format!("a process has at most one tracer: end pid {tracer} first"));
     }
-    let sudo = |error: Error| error.hint("trace it as root", again("").sudo());
-    let scope = procfs::sysctl(proc, "kernel/yama/ptrace_scope").unwrap_or(0);
     let may_trace_all = can_inspect_all(system);
-    let user = system.effective_uid_now(pid);
-    match (scope, user) {
-        (3, _) => error.cause("kernel.yama.ptrace_scope is 3: no process can be traced until the next boot"),
+    match (scope(system), system.effective_uid_now(pid)) {
+        (3, _) => error.cause(NO_TRACING),
         (_, Some(user)) if !may_trace_all && user != system.uid() => {
-            sudo(error.cause(format!("it belongs to user {}, which requires CAP_SYS_PTRACE", system.user(user))))
+            requires_root(error, &format!("it belongs to user {}, which requires CAP_SYS_PTRACE", system.user(user)))
         }
-        (2, _) if !may_trace_all => sudo(error.cause("kernel.yama.ptrace_scope is 2, which requires CAP_SYS_PTRACE")),
-        (1, _) if !may_trace_all && process.is_some() => {
-            sudo(error.cause("kernel.yama.ptrace_scope is 1: without CAP_SYS_PTRACE only descendants can be traced"))
+        (2, _) if !may_trace_all => requires_root(error, PRIVILEGED_TRACING),
+        (1, _) if !may_trace_all => {
+            requires_root(error, "kernel.yama.ptrace_scope is 1: without CAP_SYS_PTRACE only descendants can be traced")
                 .hint("allow it for all processes of a user", sysctl("kernel.yama.ptrace_scope", 0))
         }
-        (_, Some(user)) if !may_trace_all && is_not_dumpable(proc, pid, user) => sudo(
-            error.cause("it is not dumpable: it has changed its user, has capabilities, or cannot read its program"),
+        (_, Some(user)) if !may_trace_all && is_not_dumpable(proc, pid, user) => requires_root(
+            error,
+            "it is not dumpable: it has changed its user, has capabilities, or may not read its own program",
         ),
         _ if (pid == 2 || procfs::parent(proc, pid) == Some(2)) && procfs::command_line(proc, pid).is_none() => {
             error.cause("it is a kernel thread")
@@ -95,8 +100,30 @@ pub(super) fn cannot_seize(system: &System, process: Option<i32>, pid: i32, fail
         _ if may_trace_all && std::fs::metadata(proc.join(format!("{pid}/ns/user"))).is_err() => {
             error.cause("it belongs to another user namespace, in which CAP_SYS_PTRACE has no effect")
         }
-        _ => error.cause("denied by a security module or a seccomp filter"),
+        _ => error.cause(DENIED),
     }
+}
+
+const DENIED: &str = "denied by a security module or a seccomp filter";
+const NO_TRACING: &str = "kernel.yama.ptrace_scope is 3: no process can be traced until the next boot";
+const PRIVILEGED_TRACING: &str = "kernel.yama.ptrace_scope is 2, which requires CAP_SYS_PTRACE";
+
+fn failed(what: &str, failure: SysError) -> Error {
+    let kind = match failure.errno {
+        Errno::ESRCH => Kind::NotFound,
+        Errno::EPERM => Kind::Permission,
+        _ => Kind::Failed,
+    };
+    Error::new(kind, format!("cannot trace {what}")).os(failure.errno, failure.call)
+}
+
+/// Returns the restriction of ptrace(2) by the Yama security module; 0 for none.
+fn scope(system: &System) -> u64 {
+    procfs::sysctl(system.proc(), "kernel/yama/ptrace_scope").unwrap_or(0)
+}
+
+fn requires_root(error: Error, cause: &str) -> Error {
+    error.cause(cause).hint("trace it as root", again("").sudo())
 }
 
 /// Returns whether the files of a process in /proc belong to another user than the process (proc(5)).

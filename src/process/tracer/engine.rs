@@ -1,22 +1,19 @@
 //! The loop that waits for traced threads, and lets each continue.
 
 use std::collections::{HashMap, HashSet};
-use std::os::fd::AsFd;
 use std::path::PathBuf;
 
 use nix::errno::Errno;
 use nix::libc;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::files::Files;
+use super::thread::Inbox;
 use super::{Observed, Observer, TracedCall, decode};
 use crate::error::{Error, Kind, strerror};
 use crate::model::{Arguments, Call, CallName, CallResult};
 use crate::procfs;
-use crate::sys::{self, CallState, Resume, SignalOrigin, SignalQueue, Stop, SysError, TraceEvent};
+use crate::sys::{self, CallState, Resume, SignalOrigin, Stop, SysError, TraceEvent};
 
-/// After so many events without a pause, signals are read anyway.
-const BURST: u32 = 64;
 /// Signals that do not end a process by default.
 const IGNORED: [i32; 4] = [libc::SIGCHLD, libc::SIGCONT, libc::SIGURG, libc::SIGWINCH];
 
@@ -38,7 +35,7 @@ pub(super) struct Tracer<'a, 'b> {
     proc: Option<PathBuf>,
     /// `None` if calls on files are not shown.
     files: Option<Files>,
-    signals: &'a SignalQueue,
+    inbox: &'a Inbox,
     pub(super) observe: &'a mut Observer<'b>,
     threads: HashMap<i32, Thread>,
     pub(super) mode: Mode,
@@ -77,13 +74,13 @@ impl<'a, 'b> Tracer<'a, 'b> {
     pub(super) fn new(
         proc: Option<PathBuf>,
         files: Option<Files>,
-        signals: &'a SignalQueue,
+        inbox: &'a Inbox,
         observe: &'a mut Observer<'b>,
     ) -> Self {
         Self {
             proc,
             files,
-            signals,
+            inbox,
             observe,
             threads: HashMap::new(),
             mode: Mode::EachCall,
@@ -98,34 +95,21 @@ impl<'a, 'b> Tracer<'a, 'b> {
     /// Runs until an event, until nothing is traced any more, or until a signal has asked this process to end. Returns
     /// whether it was the event.
     pub(super) fn run_until(&mut self, mut is_last: impl FnMut(i32, TraceEvent) -> bool) -> Result<bool, Error> {
-        let mut burst = 0;
         while !self.ends {
-            match sys::next_event() {
-                Ok(Some((thread, event))) => {
-                    self.handle(thread, event);
-                    if let Some(failure) = self.failure.take() {
-                        return Err(failure);
-                    } else if is_last(thread, event) {
-                        return Ok(true);
-                    }
-                    burst += 1;
-                    if burst < BURST {
-                        continue;
-                    }
-                }
-                Ok(None) => {
-                    let mut descriptors = [PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
-                    match poll(&mut descriptors, PollTimeout::NONE) {
-                        Ok(_) | Err(Errno::EINTR) => {}
-                        Err(errno) => return Err(cannot_trace(errno, "poll")),
-                    }
-                }
+            let event = match sys::next_event() {
+                Ok(event) => event,
                 Err(Errno::ECHILD) => return Ok(false),
                 Err(errno) => return Err(cannot_trace(errno, "waitpid")),
+            };
+            for signal in self.inbox.take() {
+                self.pass_on(signal);
             }
-            burst = 0;
-            while let Some(origin) = self.signals.next().map_err(|errno| cannot_trace(errno, "read"))? {
-                self.pass_on(origin);
+            let Some((thread, event)) = event else { continue };
+            self.handle(thread, event);
+            if let Some(failure) = self.failure.take() {
+                return Err(failure);
+            } else if is_last(thread, event) {
+                return Ok(true);
             }
         }
         Ok(false)

@@ -16,20 +16,22 @@ mod attach;
 mod decode;
 mod engine;
 mod files;
+mod thread;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use self::attach::{cannot_seize, seize_all};
+use self::attach::{cannot_seize, cannot_seize_command, seize_all};
 use self::engine::{Mode, Tracer, cannot_trace};
 use self::files::Files;
+use self::thread::in_thread;
 use super::launcher::{inherited, launch};
 use crate::error::{Error, Kind};
 use crate::explain::Attempt;
 use crate::model::Call;
 use crate::procfs;
 use crate::query::System;
-use crate::sys::{self, SignalQueue, Stop, SysError, TraceEvent};
+use crate::sys::{self, Stop, SysError, TraceEvent};
 
 /// What an observer is shown.
 #[derive(Debug)]
@@ -66,16 +68,15 @@ pub(crate) fn trace_command(
 ) -> Result<u8, Error> {
     let (proc, files) = prepare(system, posix)?;
     let inherited = inherited(system);
-    let signals = SignalQueue::open().map_err(|errno| cannot_trace(errno, "signalfd"))?;
-    let traced = in_thread(|| {
+    let traced = in_thread(|inbox| {
         let launched = launch(inherited, Some(posix), command)?;
         let pid = launched.pid;
         if let Err(error) = sys::seize(pid, true) {
             // It would report that this process has exited.
             sys::forward_signal(pid, nix::libc::SIGKILL);
-            return Ok(Err((pid, error)));
+            return Ok(Err(error));
         }
-        let mut tracer = Tracer::new(proc, files, &signals, observe);
+        let mut tracer = Tracer::new(proc, files, inbox, observe);
         tracer.command = Some(pid);
         tracer.mode = Mode::Launching;
         // Its execve(2) need not have ended, and would be taken for the command's. This stop is either at its end or after
@@ -89,7 +90,7 @@ pub(crate) fn trace_command(
         tracer.run_until(|_, _| false)?;
         Ok(Ok(tracer.code))
     });
-    traced?.map_err(|(pid, error)| cannot_seize(system, None, pid, error))
+    traced?.map_err(|error| cannot_seize_command(system, error))
 }
 
 /// Traces a process that is already running, with its threads and the processes that it starts, until they have ended or a
@@ -99,13 +100,12 @@ pub(crate) fn trace_process(system: &System, pid: i32, posix: bool, observe: &mu
     let (proc, files) = prepare(system, posix)?;
     let root = proc.clone().ok_or_else(no_proc)?;
     let process = procfs::process_of(&root, pid).unwrap_or(pid);
-    let signals = SignalQueue::open().map_err(|errno| cannot_trace(errno, "signalfd"))?;
-    let traced = in_thread(|| {
+    let traced = in_thread(|inbox| {
         let mut waiting = match seize_all(&root, process) {
             Ok(threads) => threads,
             Err(error) => return Ok(Err(error)),
         };
-        let mut tracer = Tracer::new(proc, files, &signals, observe);
+        let mut tracer = Tracer::new(proc, files, inbox, observe);
         tracer.is_attached = true;
         // A thread that has not stopped yet is not stopped at its next call either.
         let have_stopped = tracer.run_until(|thread, _| {
@@ -118,7 +118,7 @@ pub(crate) fn trace_process(system: &System, pid: i32, posix: bool, observe: &mu
         }
         Ok(Ok(()))
     });
-    traced?.map_err(|error| cannot_seize(system, Some(process), process, error))
+    traced?.map_err(|error| cannot_seize(system, process, error))
 }
 
 /// Returns the root of /proc, if it shows the processes of this pid namespace, and the files whose calls are shown.
@@ -137,12 +137,4 @@ fn prepare(system: &System, posix: bool) -> Result<(Option<PathBuf>, Option<File
 
 fn no_proc() -> Error {
     Error::new(Kind::Failed, "cannot trace").cause("this requires the /proc of this pid namespace")
-}
-
-fn in_thread<T: Send>(work: impl FnOnce() -> Result<T, Error> + Send) -> Result<T, Error> {
-    std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().spawn_scoped(scope, work);
-        let thread = thread.map_err(|error| Error::io("cannot trace", &error, "clone"))?;
-        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })
 }
