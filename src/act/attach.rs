@@ -44,7 +44,7 @@ pub(crate) fn attach(
             .hint("keep it attached", shmadm(format!("attach {id} --background"))));
     }
     Attachment::new(id, access, exec, address)
-        .map_err(|error| explain(system, &Attempt::Attach { id, access, exec, address }, error))
+        .map_err(|error| explain(system, &Attempt::Attach { id, access, exec, address, remap: false }, error))
 }
 
 /// Maps a POSIX object.

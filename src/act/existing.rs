@@ -36,7 +36,7 @@ pub(super) fn find_existing(system: &System, key: Key, creation: &Creation) -> R
     let found = match sys::find_key(key, 0) {
         Ok(id) => id,
         Err(error) if error.errno == Errno::ENOENT => return Ok(None),
-        Err(error) => return Err(explain(system, &Attempt::Open { key, size: 0 }, error)),
+        Err(error) => return Err(explain(system, &Attempt::Open { key, size: 0, mode: Mode::default() }, error)),
     };
     let Some(segment) = lookup(system, found, Needs::empty())? else { return Ok(None) };
     let conflicts = conflicts(system, &segment, creation);
@@ -48,7 +48,7 @@ pub(super) fn find_existing(system: &System, key: Key, creation: &Creation) -> R
         Ok(_) => Err(refusal(system, &segment, creation, &conflicts)),
         Err(error) if error.errno == Errno::ENOENT => Ok(None),
         Err(error) => {
-            let mut error = explain(system, &Attempt::Open { key, size }, error);
+            let mut error = explain(system, &Attempt::Open { key, size, mode: Mode::default() }, error);
             let options: Vec<&str> = conflicts.iter().map(|conflict| conflict.option).chain(["size"]).collect();
             let how = if conflicts.is_empty() { "open it with its current size" } else { "open it unchanged" };
             error.hints = vec![Hint::new(how, again("").without(&options))];
@@ -131,7 +131,8 @@ fn refusal(system: &System, segment: &Object, creation: &Creation, conflicts: &[
 pub(crate) fn denied_access(system: &System, segment: &Object) -> Option<Error> {
     let error = sys::check_access(segment.sysv().key).err().filter(|error| error.errno == Errno::EACCES)?;
     let (id, access) = (segment.sysv().id, Access::ReadWrite);
-    let error = explain(system, &Attempt::Attach { id, access, exec: false, address: Address::Any }, error);
+    let error =
+        explain(system, &Attempt::Attach { id, access, exec: false, address: Address::Any, remap: false }, error);
     // Nothing was attached.
     Some(Error { source: None, ..error })
 }

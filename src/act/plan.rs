@@ -3,8 +3,6 @@
 //! No call can determine this without creating the segment, so the checks of shmget(2) are repeated in the kernel's order
 //! (newseg in linux/ipc/shm.c).
 
-use std::path::Path;
-
 use nix::errno::Errno;
 
 use super::create::{Creation, destroyed_on_exit};
@@ -13,11 +11,10 @@ use crate::error::{Error, Kind, program};
 use crate::explain::{Attempt, explain, ftok_key};
 use crate::model::{Key, KeySpec, ShmId, Tally};
 use crate::procfs;
-use crate::query::{CAP_IPC_LOCK, System, count, has_capability, huge_page_pool, limits, lockable, rmid_forced};
+use crate::query::{
+    CAP_IPC_LOCK, System, count, has_capability, huge_page_pool, limits, lockable, may_use_huge_pages, rmid_forced,
+};
 use crate::sys::{self, CreateFlags, SysError};
-
-/// The link of the initial user namespace (PROC_USER_INIT_INO in linux/proc_ns.h).
-const INITIAL_USER_NAMESPACE: &str = "user:[4026531837]";
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Plan {
@@ -93,15 +90,7 @@ fn expected_huge_errno(system: &System, size: u64, page: Option<u64>, no_reserve
     let Some((page, pool)) = page.and_then(|page| Some((page, huge_page_pool(page)?))) else {
         return Some(Errno::EINVAL);
     };
-    let is_initial = || std::fs::read_link(system.proc().join("self/ns/user"));
-    let is_privileged = has_capability(system, CAP_IPC_LOCK) != Some(false)
-        && is_initial().is_ok_and(|link| link == Path::new(INITIAL_USER_NAMESPACE));
-    let is_in_group = || {
-        let group = procfs::sysctl(system.proc(), "vm/hugetlb_shm_group").and_then(|gid| u32::try_from(gid).ok());
-        group.is_some_and(|gid| system.is_in_group(gid))
-    };
-    // Deprecated, but the kernel still accepts the limit on locked memory instead.
-    if !is_privileged && !is_in_group() && size > lockable() {
+    if !may_use_huge_pages(system) {
         return Some(Errno::EPERM);
     }
     (!no_reserve && size.div_ceil(page) > pool.available()).then_some(Errno::ENOMEM)
@@ -119,7 +108,7 @@ fn expected_memory_errno(system: &System, size: u64, no_reserve: bool) -> Option
 
 /// Fails if SHM_LOCK would. Of huge pages, it only sets the flag (`shmctl_do_lock` in linux/ipc/shm.c).
 fn check_lock(system: &System, size: u64, is_huge: bool) -> Result<(), Error> {
-    let limit = lockable();
+    let limit = lockable(system);
     let fits = limit > 0 && (is_huge || size <= limit);
     if has_capability(system, CAP_IPC_LOCK) != Some(false) || fits {
         return Ok(());

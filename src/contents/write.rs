@@ -9,7 +9,7 @@ use super::range::Range;
 use super::source::{Part, Source};
 use super::transfer::{Progress, Sink, failed, fault, interrupted};
 use crate::error::{Error, Kind};
-use crate::explain::{NO_WRITE, with_space_cause};
+use crate::explain::{NO_WRITE, explain_full_directory};
 use crate::query::System;
 use crate::sys::{self, Attachment, Errno, widen_pipe};
 
@@ -41,9 +41,10 @@ pub(crate) fn copy_in<'a>(to: impl Into<Sink<'a>>, offset: u64, bytes: &[u8]) ->
                     Err(error) => {
                         let errno = sys::errno_of(&error);
                         let error = failed(ident.clone(), at, "write", errno, "pwrite");
-                        return Err(match (errno, sys::file_system(file.as_fd())) {
-                            (Errno::EINVAL, Ok(Some(space))) if space.is_huge => error.cause(NO_WRITE),
-                            (Errno::ENOSPC, Ok(Some(space))) => with_space_cause(error, "its file system", &space),
+                        let is_huge = || matches!(sys::file_system(file.as_fd()), Ok(Some(space)) if space.is_huge);
+                        return Err(match errno {
+                            Errno::EINVAL if is_huge() => error.cause(NO_WRITE),
+                            Errno::ENOSPC => explain_full_directory(error, file.as_fd(), "its file system"),
                             _ => error,
                         });
                     }

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use serde::{Serialize, Serializer};
 
-use crate::model::is_dangerous;
+use crate::model::{NamespaceName, is_dangerous};
 
 /// Advice. Its command is data, which `ui` completes with the user's own options.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,6 +107,24 @@ impl Invocation {
         self
     }
 
+    /// Completes the command for a namespace, as `--ns` names it; `None` if no command enters it.
+    pub(crate) fn in_namespace(mut self, namespace: &OsStr) -> Option<Self> {
+        let is_given = |word: &OsString| {
+            let option = word.to_str().and_then(|word| word.split('=').next());
+            option.is_some_and(|option| ["--ns", "--all-ns"].contains(&option))
+        };
+        match self.program {
+            Program::Shmadm if !self.arguments.iter().any(is_given) => {
+                self.arguments.splice(0..0, ["--ns".into(), namespace.to_owned()]);
+            }
+            Program::Other if self.arguments.first().is_some_and(|first| first == "sysctl") => {
+                self.arguments.splice(0..0, nsenter(namespace)?);
+            }
+            _ => {}
+        }
+        Some(self)
+    }
+
     /// Redirects the output to a file that perhaps only root can write.
     #[must_use]
     pub(crate) fn written_to(mut self, file: &str) -> Self {
@@ -165,6 +183,16 @@ impl fmt::Display for Invocation {
             (Privilege::Root, Some(_)) => write!(formatter, "sudo sh -c {}", quoted(&line)),
         }
     }
+}
+
+/// Returns the `nsenter` prefix for another program. It cannot enter a namespace by its number.
+fn nsenter(namespace: &OsStr) -> Option<Vec<OsString>> {
+    let target = match NamespaceName::parse(namespace)? {
+        NamespaceName::Path(path) => vec![OsString::from_iter([OsStr::new("--ipc="), path.as_os_str()])],
+        NamespaceName::Pid(pid) => vec!["--ipc".into(), "--target".into(), pid.to_string().into()],
+        NamespaceName::Number(_) => return None,
+    };
+    Some(["nsenter".into()].into_iter().chain(target).collect())
 }
 
 /// Quotes a word for a shell if necessary. What cannot be shown on a terminal is escaped, as in `$'a\nb'`.

@@ -4,84 +4,31 @@
 //! things.
 
 use nix::errno::Errno;
+use nix::libc;
 
-use super::address::{explain_address, explain_rounded_address, suggest_any_address};
-use super::huge::explain_missing_huge_page;
+use super::access::{
+    DENIED, NOT_IMPLEMENTED, READ, TOO_MANY_FILES, explain_access, explain_control, explain_lock, explain_lock_limit,
+};
+use super::address::{explain_address, explain_detach, explain_rounded_address, suggest_any_address};
+use super::attempt::Attempt;
+use super::huge::{explain_huge_privilege, explain_missing_huge_page};
+use super::key::{explain_existing, explain_missing_key};
+use super::memory::{explain_address_space, explain_no_memory};
+use super::open::explain_file;
 use super::space::explain_no_space;
 use crate::error::{Error, Kind, again, program, shmadm, sysctl};
-use crate::model::{Access, Key, Mode, Needs, Object, ShmId, Size};
+use crate::model::{Key, Needs, ShmId, Size};
 use crate::procfs;
-use crate::query::{
-    CAP_IPC_LOCK, CAP_IPC_OWNER, CAP_SYS_ADMIN, Capability, System, capability, find_by_key, huge_page_sizes,
-    is_owner_or_creator, key_exists, limits, lockable, lookup, mode_shift,
-};
-use crate::sys::{Address, CreateFlags, SysError};
+use crate::query::{System, huge_page_sizes, key_exists, limits, lookup};
+use crate::sys::{self, Address, CreateFlags, SysError};
 
-/// The cause if no rule of the kernel explains EPERM or EACCES.
-const DENIED: &str = "denied by a security module or a seccomp filter";
-/// The cause of ENOSYS.
-const NOT_IMPLEMENTED: &str = "a seccomp filter denies the call, or the kernel has no System V IPC";
-
-/// Permission bits of one class of users.
-pub(super) const READ: u16 = 4;
-const WRITE: u16 = 2;
-
-/// An operation that failed, and what it was attempted on.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Attempt {
-    Create {
-        key: Key,
-        size: u64,
-        flags: CreateFlags,
-    },
-    /// Find the segment with a key.
-    Open {
-        key: Key,
-        /// The least size that was requested; 0 for any.
-        size: u64,
-    },
-    Attach {
-        id: ShmId,
-        access: Access,
-        exec: bool,
-        address: Address,
-    },
-    /// Read the record of a segment.
-    Stat(ShmId),
-    /// Change owner, group or mode.
-    Set(ShmId),
-    /// Lock (true) or unlock a segment in memory.
-    Lock(ShmId, bool),
-    Remove(ShmId),
-    /// Stop a holder.
-    Detach(ShmId),
-}
-
-impl Attempt {
-    fn message(&self) -> String {
-        match self {
-            Self::Create { key: Key::PRIVATE, size, .. } => format!("cannot create a segment of {}", Size(*size)),
-            Self::Create { key, size, .. } => format!("cannot create a segment of {} with key {key}", Size(*size)),
-            Self::Open { key, size: 0 } => format!("cannot find a segment with key {key}"),
-            Self::Open { key, size } => format!("cannot open a segment of {} with key {key}", Size(*size)),
-            Self::Attach { id, access, exec, .. } => {
-                let access = match (access, exec) {
-                    (Access::ReadOnly, false) => "reading",
-                    (Access::ReadOnly, true) => "reading and executing",
-                    (Access::ReadWrite, false) => "reading and writing",
-                    (Access::ReadWrite, true) => "reading, writing and executing",
-                };
-                format!("cannot attach segment {id} for {access}")
-            }
-            Self::Stat(id) => format!("cannot find segment {id}"),
-            Self::Set(id) => format!("cannot change segment {id}"),
-            Self::Lock(id, true) => format!("cannot lock segment {id}"),
-            Self::Lock(id, false) => format!("cannot unlock segment {id}"),
-            Self::Remove(id) => format!("cannot remove segment {id}"),
-            Self::Detach(id) => format!("cannot stop the holder of segment {id}"),
-        }
-    }
-}
+/// linux/ipc.h: IPC_RMID, IPC_SET, IPC_STAT and IPC_INFO have numbers in a row.
+const IPC_INFO: i32 = 3;
+/// linux/shm.h: SHM_LOCK, SHM_UNLOCK, SHM_STAT, SHM_INFO and SHM_STAT_ANY have numbers in a row.
+const SHM_STAT: i32 = 13;
+const SHM_STAT_ANY: i32 = 15;
+/// The cause of EFAULT.
+const BAD_POINTER: &str = "the address of the structure is not in the memory of the process";
 
 impl Error {
     /// Creates the error of a failed call; the errno decides the kind.
@@ -106,22 +53,37 @@ pub(crate) fn explain(system: &System, attempt: &Attempt, failure: SysError) -> 
     let errno = failure.errno;
     let error = Error::failed_call(attempt.message(), failure);
     match attempt {
+        Attempt::Create { key: Key::PRIVATE, size, flags } => explain_create(system, error, *size, *flags, errno),
         Attempt::Create { key, size, flags } => {
-            let error = if *key == Key::PRIVATE { error } else { error.target(key.to_string()) };
-            explain_create(system, error, *key, *size, *flags, errno)
+            let error = error.target(key.to_string());
+            match explain_existing(system, &error, attempt, *key, *size, errno) {
+                Some(explained) => explained,
+                None => explain_create(system, error, *size, *flags, errno),
+            }
         }
-        Attempt::Open { key, size } => explain_open(system, error.target(key.to_string()), *key, *size, errno),
+        Attempt::Open { key, size, .. } => {
+            let error = error.target(key.to_string());
+            match explain_existing(system, &error, attempt, *key, *size, errno) {
+                Some(explained) => explained,
+                None => explain_missing_key(system, error, *key, *size, errno),
+            }
+        }
         Attempt::Attach { id, .. }
         | Attempt::Stat(id)
         | Attempt::Set(id)
         | Attempt::Lock(id, _)
         | Attempt::Remove(id)
         | Attempt::Detach(id) => explain_segment(system, error.target(id.to_string()), attempt, *id, errno),
+        Attempt::Control { id, command } => explain_index(system, error.target(id.to_string()), *id, *command, errno),
+        Attempt::DetachAddress(address) => explain_detach(system, error, *address, errno),
+        Attempt::NegativeId(-1) => error.cause("-1 is not an id; shmget returns it when it fails"),
+        Attempt::NegativeId(id) => error.cause(format!("{id} is not an id: ids are not negative")),
+        Attempt::File(attempt) => explain_file(system, error, attempt, errno),
     }
 }
 
 /// Adds why a segment could not be created.
-fn explain_create(system: &System, error: Error, key: Key, size: u64, flags: CreateFlags, errno: Errno) -> Error {
+fn explain_create(system: &System, error: Error, size: u64, flags: CreateFlags, errno: Errno) -> Error {
     let Ok(limits) = limits(system) else { return error };
     match errno {
         Errno::EINVAL if size < limits.shmmin => error
@@ -150,54 +112,14 @@ fn explain_create(system: &System, error: Error, key: Key, size: u64, flags: Cre
             let page = flags.huge.flatten().or_else(|| system.huge_page_size()).unwrap_or(limits.page_size);
             explain_missing_huge_page(error, page, Some(size))
         }
-        Errno::ENOMEM => {
-            let error = match procfs::memory_total(system.proc()) {
-                Some(total) if size > total => {
-                    let total = Size((total >> 20) << 20); // in MiB; an exact number of KiB is harder to read
-                    error.cause(format!("the size exceeds memory and swap: {total} (vm.overcommit_memory)"))
-                }
-                _ => error.cause("the kernel cannot reserve this much memory now (vm.overcommit_memory)"),
-            };
-            // Filling it would need that memory.
-            error.hint("create it without allocating or reserving memory", again("--no-reserve").without(&["fill"]))
-        }
-        Errno::EPERM if flags.huge.is_some() => error
-            .cause("huge pages require CAP_IPC_LOCK or membership in the group vm.hugetlb_shm_group")
-            .hint("show that group", program("sysctl vm.hugetlb_shm_group")),
-        Errno::EEXIST => {
-            let cause = match find_by_key(system, key) {
-                Some(found) => format!("segment {} (owner {}) has this key", found.sysv().id, system.user(found.uid)),
-                None => "another segment has this key".to_owned(),
-            };
-            error.cause(cause).hint("create a segment with an unused key", again("--key random"))
-        }
-        Errno::EPERM => error.cause(DENIED),
+        Errno::ENOMEM => explain_no_memory(system, error, size),
+        Errno::EPERM if flags.huge.is_some() => explain_huge_privilege(system, error),
+        Errno::EEXIST => error
+            .cause("another segment has this key")
+            .hint("create a segment with an unused key", again("--key random")),
+        Errno::EPERM | Errno::EACCES => error.cause(DENIED),
+        Errno::ENFILE => error.cause(TOO_MANY_FILES),
         Errno::ENOSYS => error.cause(NOT_IMPLEMENTED),
-        _ => error,
-    }
-}
-
-/// Adds why the segment with a key could not be opened.
-fn explain_open(system: &System, error: Error, key: Key, size: u64, errno: Errno) -> Error {
-    match errno {
-        Errno::EINVAL => match find_by_key(system, key) {
-            Some(found) => error
-                .cause(format!(
-                    "segment {} has this key and a size of {}; the size of a segment cannot change",
-                    found.sysv().id,
-                    Size(found.size)
-                ))
-                .hint("open it with its current size", again("").without(&["size"])),
-            None => error.cause(format!("the segment with this key is smaller than {}", Size(size))),
-        },
-        Errno::ENOENT => {
-            let as_id = i32::try_from(key.bits()).ok().and_then(ShmId::new);
-            let error = error.cause("no segment in this IPC namespace has this key");
-            match as_id.map(|id| (id, lookup(system, id, Needs::empty()))) {
-                Some((id, Ok(Some(_)))) => error.advice(format!("a segment with id {id} exists: write {id}")),
-                _ => error.hint("list the segments", shmadm("list")),
-            }
-        }
         _ => error,
     }
 }
@@ -211,23 +133,34 @@ fn explain_segment(system: &System, mut error: Error, attempt: &Attempt, id: Shm
             error.kind = Kind::NotFound;
             let error = error.cause("no segment in this IPC namespace has this id: it was removed or never existed");
             let as_key = Key::new(id.raw().cast_unsigned());
+            if as_key != Key::PRIVATE && key_exists(as_key) && system.other_caller().is_some() {
+                let advice = format!("a segment with key {id} ({:#x}) exists: shmget returns its id", as_key.bits());
+                return error.advice(advice);
+            }
             if as_key != Key::PRIVATE && key_exists(as_key) {
                 return error.advice(format!("a segment with key {} ({:#x}) exists: write key:{0}", id, as_key.bits()));
             }
             error.hint("list the segments", shmadm("list"))
         }
-        (Errno::EINVAL, Some(_)) => match attempt {
-            Attempt::Attach { address: Address::Exact(address), .. } => explain_address(system, error, *address),
-            Attempt::Attach { address: Address::Rounded(address), .. } => explain_rounded_address(error, *address),
+        (Errno::EINVAL, Some(segment)) => match attempt {
+            Attempt::Attach { address: Address::Any, remap: true, .. } => {
+                error.cause("SHM_REMAP requires an address, which is NULL")
+            }
+            Attempt::Attach { address: Address::Exact(address), .. } => {
+                explain_address(system, error, *address, segment.size)
+            }
+            Attempt::Attach { address: Address::Rounded(address), .. } => {
+                explain_rounded_address(system, error, *address, segment.size)
+            }
+            Attempt::Set(_) => error.cause("the new owner or group has no mapping in the user namespace of the caller"),
             _ => error,
         },
-        (Errno::EACCES, Some(segment)) => match attempt {
-            Attempt::Attach { access, exec, .. } => {
-                let access = if *access == Access::ReadOnly { READ } else { READ | WRITE };
-                explain_access(system, error, &segment, access | u16::from(*exec))
-            }
-            _ => explain_access(system, error, &segment, READ),
-        },
+        (Errno::EACCES, Some(segment)) => explain_access(system, error, &segment, attempt.needed_access()),
+        (Errno::EFAULT, _) => error.cause(BAD_POINTER),
+        (Errno::ENFILE, _) => error.cause(TOO_MANY_FILES),
+        (Errno::EAGAIN, _) if matches!(attempt, Attempt::Attach { .. }) => {
+            error.cause("mlockall(MCL_FUTURE) locks new mappings, and this one would exceed RLIMIT_MEMLOCK")
+        }
         (Errno::EPERM, _) if matches!(attempt, Attempt::Attach { .. }) => match attempt {
             Attempt::Attach { address: Address::Exact(address) | Address::Rounded(address), .. }
                 if is_below_minimum(system, *address) =>
@@ -239,18 +172,32 @@ fn explain_segment(system: &System, mut error: Error, attempt: &Attempt, id: Shm
         (Errno::ENOSYS, _) => error.cause(NOT_IMPLEMENTED),
         // Of kill(2): the rights on the segment do not matter.
         (Errno::EPERM, _) if matches!(attempt, Attempt::Detach(_)) => error,
-        (Errno::EPERM, Some(segment)) => explain_control(system, error, attempt, &segment),
-        (Errno::ENOMEM, _) => match attempt {
-            Attempt::Lock(..) => error
-                .cause("locking it would exceed RLIMIT_MEMLOCK, and the caller lacks CAP_IPC_LOCK")
-                .hint("show the limit in KiB", program("ulimit -l")),
-            Attempt::Attach { address: Address::Exact(_) | Address::Rounded(_), .. } => error
-                .cause("the range exceeds the address space, or RLIMIT_AS or vm.max_map_count is reached")
-                .with(suggest_any_address()),
-            _ => error
-                .cause("the address space (RLIMIT_AS, vm.max_map_count) or memory is exhausted")
-                .hint("show the limit on address space in KiB", program("ulimit -v")),
+        (Errno::EPERM, Some(segment)) if matches!(attempt, Attempt::Lock(..)) => explain_lock(system, error, &segment),
+        (Errno::EPERM, Some(segment)) => explain_control(system, error, &segment),
+        (Errno::ENOMEM, segment) => match attempt {
+            Attempt::Lock(..) => explain_lock_limit(system, error, segment.as_ref()),
+            Attempt::Attach { address, .. } => {
+                explain_address_space(system, error, *address, segment.map_or(0, |segment| segment.size))
+            }
+            _ => error,
         },
+        _ => error,
+    }
+}
+
+/// Adds why a command of shmctl(2) failed that takes an index (SHM_STAT, SHM_STAT_ANY), or that does not exist.
+fn explain_index(system: &System, error: Error, index: ShmId, command: i32, errno: Errno) -> Error {
+    let takes_index = matches!(command, SHM_STAT | SHM_STAT_ANY);
+    let is_known = (libc::IPC_RMID..=IPC_INFO).contains(&command) || (libc::SHM_LOCK..=SHM_STAT_ANY).contains(&command);
+    match (errno, sys::stat_index(index.raw())) {
+        (Errno::EFAULT, _) => error.cause(BAD_POINTER),
+        (Errno::EACCES, Ok(segment)) if takes_index => explain_access(system, error, &segment, READ),
+        (Errno::EINVAL | Errno::EIDRM, _) if takes_index => {
+            error.cause("no segment has this index: the command takes an index of the kernel's table, not an id")
+        }
+        (Errno::EINVAL, _) if !is_known => error.cause(format!("{command:#x} is not a command of shmctl")),
+        (Errno::EPERM | Errno::EACCES, _) => error.cause(DENIED),
+        (Errno::ENOSYS, _) => error.cause(NOT_IMPLEMENTED),
         _ => error,
     }
 }
@@ -258,95 +205,4 @@ fn explain_segment(system: &System, mut error: Error, attempt: &Attempt, id: Shm
 /// Returns whether mapping an address requires a privilege, whatever is mapped.
 fn is_below_minimum(system: &System, address: usize) -> bool {
     procfs::sysctl(system.proc(), "vm/mmap_min_addr").is_some_and(|minimum| (address as u64) < minimum)
-}
-
-/// Adds why the mode denies access to the caller. `needed` are the permission bits of one class.
-fn explain_access(system: &System, error: Error, segment: &Object, needed: u16) -> Error {
-    let (owner, group) = (system.user(segment.uid), system.group(segment.gid));
-    let (class, shift) = access_class(system, segment);
-    let bits = (segment.mode.bits() >> shift) & 7;
-    let granted = match bits & 6 {
-        0 => "no access",
-        2 => "write access only",
-        4 => "read access only",
-        _ => "read and write access",
-    };
-    let also = if needed & 1 == 1 { "; --exec also requires execute permission" } else { "" };
-    let cause = format!(
-        "mode {}, owner {owner}:{group}: user {} ({class}) has {granted}{also}",
-        segment.mode,
-        system.user(system.uid())
-    );
-    if bits & needed == needed {
-        return error.cause(format!("{cause}; {DENIED}"));
-    }
-    match capability(system, CAP_IPC_OWNER) {
-        Capability::Effective => return error.cause(format!("{cause}; {DENIED}")),
-        Capability::Ineffective => {
-            return error.cause(format!(
-                "{cause}, and CAP_IPC_OWNER has no effect because the IPC namespace belongs to another user namespace"
-            ));
-        }
-        Capability::Missing | Capability::Unknown => {}
-    }
-    let error = error.cause(cause);
-    if is_owner_or_creator(system, segment) {
-        let mode = Mode::from_kernel(u32::from(segment.mode.bits() | needed << shift));
-        error.hint("change the mode", shmadm(format!("set {} --mode {mode}", segment.sysv().id)))
-    } else {
-        let who = if owner == "root" { owner } else { format!("{owner} can change the mode; root") };
-        error.hint(format!("{who} needs no permission"), again("").sudo())
-    }
-}
-
-/// Adds why the caller may not change, lock or remove a segment.
-fn explain_control(system: &System, error: Error, attempt: &Attempt, segment: &Object) -> Error {
-    if is_owner_or_creator(system, segment) {
-        return match attempt {
-            Attempt::Lock(..) if lockable() == 0 => error
-                .cause("this user may not lock memory (RLIMIT_MEMLOCK is 0)")
-                .hint("show the limit in KiB", program("ulimit -l")),
-            _ => error.cause(DENIED),
-        };
-    }
-    let (name, number) = match attempt {
-        Attempt::Lock(..) => ("CAP_IPC_LOCK", CAP_IPC_LOCK),
-        _ => ("CAP_SYS_ADMIN", CAP_SYS_ADMIN),
-    };
-    let owner = system.user(segment.uid);
-    let cause = format!(
-        "user {} is neither the owner ({owner}) nor the creator ({})",
-        system.user(system.uid()),
-        system.user(segment.sysv().cuid),
-    );
-    match capability(system, number) {
-        Capability::Effective => error.cause(DENIED),
-        Capability::Ineffective => error
-            .cause(format!("{cause}, and {name} has no effect in the user namespace of the segment"))
-            .also("the owner and root can do this outside your user namespace"),
-        Capability::Missing => error
-            .cause(format!("{cause}, and {name} is missing"))
-            .hint(format!("{} can do this", owner_or_root(&owner)), again("").sudo().on(segment.ident().argument())),
-        Capability::Unknown => error.cause(format!("{cause}, which requires {name}")),
-    }
-}
-
-/// Names the owner and root.
-pub(crate) fn owner_or_root(owner: &str) -> String {
-    if owner == "root" { owner.to_owned() } else { format!("{owner} or root") }
-}
-
-/// Returns whether the mode or a capability grants the caller an access.
-pub(super) fn may_access(system: &System, segment: &Object, needed: u16) -> bool {
-    let (_, shift) = access_class(system, segment);
-    (segment.mode.bits() >> shift) & needed == needed || capability(system, CAP_IPC_OWNER) == Capability::Effective
-}
-
-/// Returns the class of users whose bits of the mode apply to the caller, and the position of these bits.
-fn access_class(system: &System, segment: &Object) -> (&'static str, u32) {
-    match mode_shift(system, segment) {
-        6 => ("owner or creator", 6),
-        3 => ("in the group", 3),
-        shift => ("other", shift),
-    }
 }

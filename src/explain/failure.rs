@@ -1,6 +1,6 @@
 //! The errors of queries.
 
-use super::diagnosis::{READ, may_access};
+use super::access::{READ, may_access};
 use crate::error::{Error, Kind, OsError, again, program};
 use crate::model::{Object, path_text};
 use crate::procfs::ProcError;

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use nix::unistd::{getegid, geteuid};
 
 use super::failure::holders;
+use super::space::explain_full_directory;
 use crate::error::{Error, Kind, again, program, shmadm};
 use crate::model::{Access, FileUser, FileUsers, Ident, Mode, Needs, Object, ObjectName, Size, path_text};
 use crate::query::{ObjectDirectory, OpenError, System, add_users, open_file, refer_to_file};
-use crate::sys::{self, Errno, FileSystem, Opening, SysError};
+use crate::sys::{self, Errno, Opening, SysError};
 
 /// The most processes that a message names.
 const MAX_NAMED: usize = 4;
@@ -57,10 +58,7 @@ pub(crate) fn cannot_create(system: &System, name: &ObjectName, size: u64, errno
     let Ok(directory) = system.objects() else { return error };
     let (path, space) = (path_text(&directory.path), directory.space());
     match (errno, space) {
-        (Errno::ENOSPC, Ok(space)) if space.inodes > 0 && space.inodes_used >= space.inodes => error
-            .cause(format!("all {} inodes of {path} are in use", space.inodes))
-            .hint("list the oldest files", shmadm("list --posix --sort IDLE --reverse")),
-        (Errno::ENOSPC, Ok(space)) => with_space_cause(error, &path, &space),
+        (Errno::ENOSPC, _) => explain_full_directory(error, directory.as_fd(), &path),
         (Errno::EPERM, _) if call == "fchown" => error.cause(NO_CHOWN).hint(
             "create it with your own owner and group",
             again(&format!("--owner {} --group {}", geteuid(), getegid())),
@@ -77,13 +75,6 @@ pub(crate) fn cannot_create(system: &System, name: &ObjectName, size: u64, errno
 
 /// Why the owner of an object cannot change its owner or group.
 pub(crate) const NO_CHOWN: &str = "only a privileged caller can give it to another owner or group";
-
-/// Adds the cause of ENOSPC on a file system that has inodes left.
-pub(crate) fn with_space_cause(error: Error, path: &str, space: &FileSystem) -> Error {
-    error
-        .cause(format!("{path} has {} free of {}", Size(space.size - space.used), Size(space.size)))
-        .hint("list the objects that take the most memory", shmadm("list --posix --sort RSS --reverse"))
-}
 
 /// Why nothing can be written to a file of hugetlbfs.
 pub(crate) const NO_WRITE: &str =

@@ -1,17 +1,169 @@
-//! Why a call of another process failed, from the point of view of that process.
+//! Why a call of another process failed (`trace`).
+//!
+//! The diagnosis is the one of our own calls, with a [`System`] whose caller is the other process. It is made in a thread
+//! that enters the IPC namespace of that process. Hints are for the user who reads them, and so ask for the rights of this
+//! process.
 
-use super::diagnosis::Attempt;
-use crate::error::Error;
-use crate::query::System;
-use crate::sys::SysError;
+use nix::errno::Errno;
 
-/// Explains a failed call of a stopped process; `None` if the cause is unknown.
+use super::access::{access_class, widened};
+use super::attempt::{Attempt, FileAttempt};
+use super::diagnosis::explain;
+use super::key::NO_SUCH_KEY;
+use crate::error::{Error, Hint, OsError, Program, shmadm};
+use crate::model::{Ident, Key, Needs, Object, ObjectName, State};
+use crate::procfs;
+use crate::query::{DEV_SHM, System, find_by_key, lookup, may_control, state_now};
+use crate::sys::{self, SysError};
+
+/// Returns why a call of a stopped process failed, with hints that help the user of this process. `None` if /proc does not
+/// show the process.
+///
+/// Where its IPC namespace cannot be entered, the cause says so.
 pub(crate) fn explain_call_of(
-    _system: &System,
-    _pid: i32,
-    _thread: i32,
-    _attempt: &Attempt,
-    _failure: SysError,
+    system: &System,
+    pid: i32,
+    thread: i32,
+    attempt: &Attempt,
+    failure: SysError,
 ) -> Option<Error> {
-    None
+    let caller = system.of_caller(pid, thread)?;
+    if let Attempt::File(file) = attempt {
+        let mounts = |process: &str| procfs::mount_namespace_of(system.proc(), process);
+        let is_other = mounts(caller.caller_thread()) != mounts("thread-self");
+        let error = explain_file_call(&caller, attempt, file, failure);
+        return Some(if is_other { in_namespace_of(error, pid) } else { error });
+    }
+    let user = system.renewed();
+    let number = procfs::namespace_of(system.proc(), caller.caller_thread());
+    if number == system.namespace() || !attempt.depends_on_namespace(failure.errno) {
+        return Some(explain_segment_call(&caller, &user, attempt, failure));
+    }
+    let Ok(namespace) = procfs::open_namespace(system.proc(), caller.caller_thread(), number) else {
+        return Some(in_namespace_of(unknown(attempt, failure, None), pid));
+    };
+    let explained = sys::in_ipc_namespace(&namespace, move || {
+        let (mut caller, mut user) = (caller, user);
+        if let Some(number) = number {
+            caller.set_namespace(number, None);
+            user.set_namespace(number, None);
+        }
+        explain_segment_call(&caller, &user, attempt, failure)
+    });
+    Some(match explained {
+        Ok(error) => in_namespace_of(with_segment_here(error, attempt, failure.errno), pid),
+        Err(error) => in_namespace_of(unknown(attempt, failure, Some(error)), pid),
+    })
+}
+
+/// Returns the error for a process whose IPC namespace cannot be entered.
+fn unknown(attempt: &Attempt, failure: SysError, denied: Option<SysError>) -> Error {
+    let why = match denied {
+        Some(SysError { errno: Errno::EPERM, .. }) | None => "this requires CAP_SYS_ADMIN".to_owned(),
+        Some(SysError { errno, call }) => OsError { errno, call }.to_string(),
+    };
+    let error = Error::failed_call(attempt.message(), failure);
+    let error = match (attempt, failure.errno) {
+        (Attempt::Open { .. }, Errno::ENOENT) => error.cause(NO_SUCH_KEY),
+        _ => error.cause(format!("unknown: its IPC namespace cannot be entered from here: {why}")),
+    };
+    // A command can enter the user namespace that owns the IPC namespace, too.
+    error.hint("list the segments", shmadm("list"))
+}
+
+/// Adds that the key exists in the IPC namespace of this process, if the caller, in another, does not find it.
+fn with_segment_here(error: Error, attempt: &Attempt, errno: Errno) -> Error {
+    match attempt {
+        Attempt::Open { key, .. } if errno == Errno::ENOENT && sys::find_key(*key, 0).is_ok() => {
+            error.also("the IPC namespace of this command has a segment with this key")
+        }
+        _ => error,
+    }
+}
+
+/// Completes the commands in hints, so that they find the objects of a process in other namespaces.
+fn in_namespace_of(mut error: Error, pid: i32) -> Error {
+    let namespace = pid.to_string();
+    let complete = |hint: Hint| match hint.command {
+        Some(command) => Some(Hint { command: Some(command.in_namespace(namespace.as_ref())?), ..hint }),
+        None => Some(hint),
+    };
+    error.hints = error.hints.into_iter().filter_map(complete).collect();
+    error
+}
+
+/// Removes hints that are for a command of the user: those that repeat it, and the limits of the user's shell.
+fn retain_general_hints(error: &mut Error) {
+    error.hints.retain(|hint| {
+        hint.command.as_ref().is_none_or(|command| {
+            command.program != Program::Again && command.arguments.first().is_none_or(|first| first != "ulimit")
+        })
+    });
+}
+
+fn explain_segment_call(caller: &System, user: &System, attempt: &Attempt, failure: SysError) -> Error {
+    let mut error = explain(caller, attempt, failure);
+    retain_general_hints(&mut error);
+    let Some(segment) = segment_of(user, attempt) else { return error };
+    let id = segment.sysv().id;
+    let may_change = may_control(user, &segment) != Some(false);
+    let change = |words: String| if may_change { shmadm(words) } else { shmadm(words).sudo() };
+    let is_by_key = matches!(attempt, Attempt::Create { .. } | Attempt::Open { .. });
+    let is_in_the_way = match failure.errno {
+        Errno::EEXIST => true,
+        Errno::EINVAL => {
+            matches!(attempt, Attempt::Create { size, .. } | Attempt::Open { size, .. } if segment.size < *size)
+        }
+        Errno::EACCES => is_by_key,
+        _ => false,
+    };
+    let needed = attempt.needed_access();
+    let (class, shift) = access_class(caller, &segment);
+    if is_in_the_way || matches!(failure.errno, Errno::EACCES | Errno::EPERM) {
+        error = error.hint("inspect it", shmadm(format!("stat {id}")));
+    }
+    if failure.errno == Errno::EACCES && (segment.mode.bits() >> shift) & needed != needed {
+        let mode = widened(&segment, needed << shift);
+        let text = match class {
+            "other" => "give all users this access".to_owned(),
+            "in the group" => format!("give the group {} this access", user.group(segment.gid)),
+            _ => "change the mode".to_owned(),
+        };
+        error = error.hint(text, change(format!("set {id} --mode {mode}")));
+    }
+    if is_in_the_way && state_now(user, &segment) == State::Orphan {
+        error = error.hint("remove it if it is a leftover", change(format!("rm {id}")));
+    }
+    error
+}
+
+/// Returns the segment that a call named, if it exists.
+fn segment_of(system: &System, attempt: &Attempt) -> Option<Object> {
+    match attempt {
+        Attempt::Create { key: Key::PRIVATE, .. } => None,
+        Attempt::Create { key, .. } | Attempt::Open { key, .. } => find_by_key(system, *key),
+        Attempt::Control { id, .. } => sys::stat_index(id.raw()).ok(),
+        Attempt::Attach { id, .. }
+        | Attempt::Stat(id)
+        | Attempt::Set(id)
+        | Attempt::Lock(id, _)
+        | Attempt::Remove(id)
+        | Attempt::Detach(id) => lookup(system, *id, Needs::empty()).ok().flatten(),
+        Attempt::DetachAddress(_) | Attempt::NegativeId(_) | Attempt::File(_) => None,
+    }
+}
+
+fn explain_file_call(caller: &System, attempt: &Attempt, file: &FileAttempt, failure: SysError) -> Error {
+    let mut error = explain(caller, attempt, failure);
+    retain_general_hints(&mut error);
+    let (FileAttempt::Open { path, .. } | FileAttempt::Remove(path)) = file else { return error };
+    let name =
+        path.strip_prefix(DEV_SHM).ok().and_then(|name| ObjectName::of_file(name.as_os_str().as_encoded_bytes()));
+    match (failure.errno, name) {
+        (Errno::ENOENT, Some(_)) => error.hint("list the objects", shmadm("list --posix")),
+        (Errno::EEXIST | Errno::EACCES | Errno::EPERM, Some(name)) => {
+            error.hint("inspect it", shmadm("stat").arg(Ident::Name(name).typed()))
+        }
+        _ => error,
+    }
 }

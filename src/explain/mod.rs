@@ -3,25 +3,33 @@
 //! Causes of failed calls on shared memory are only here. A caller names what it attempted ([`Attempt`]), and
 //! [`explain`] looks at the limits, the segment and the caller's rights to find the cause.
 
+mod access;
 mod address;
+mod attempt;
+mod creator;
 mod diagnosis;
 mod failure;
 mod files;
 mod foreign;
 mod huge;
+mod key;
+mod memory;
+mod open;
 mod refusal;
 mod resolve;
 mod space;
 
+pub(crate) use access::owner_or_root;
 pub(crate) use address::suggest_any_address;
-pub(crate) use diagnosis::{Attempt, explain, gone, owner_or_root};
+pub(crate) use attempt::{Attempt, FileAttempt};
+pub(crate) use diagnosis::{explain, gone};
 pub(crate) use failure::{cannot_inspect, cannot_peek, holders, unmapped_id};
 pub(crate) use files::{
     NO_CHOWN, NO_WRITE, cannot_create, cannot_map, cannot_open, denied_file_access, describe_users, file_exists,
     file_in_use, missing_file, not_permitted_to_open, open_to_map, why_hidden, with_directory_cause, with_size_cause,
-    with_space_cause,
 };
 pub(crate) use foreign::explain_call_of;
 pub(crate) use huge::explain_missing_huge_page;
 pub(crate) use refusal::{attached_by, attached_refusal, describe_attachers, describe_running};
 pub(crate) use resolve::{find, ftok_key, resolve, resolve_all};
+pub(crate) use space::explain_full_directory;

@@ -7,10 +7,13 @@ use std::path::PathBuf;
 
 use nix::errno::Errno;
 
-use super::diagnosis::{Attempt, explain, gone};
+use super::attempt::Attempt;
+use super::diagnosis::{explain, gone};
 use super::files::missing_file;
 use crate::error::{Error, again};
-use crate::model::{FileId, FileType, Ftok, Ident, Key, Name, Needs, Object, ObjectKind, ShmId, Target, path_text};
+use crate::model::{
+    FileId, FileType, Ftok, Ident, Key, Mode, Name, Needs, Object, ObjectKind, ShmId, Target, path_text,
+};
 use crate::query::{
     QueryError, System, add_users, as_semaphore, find_by_key, instances, inventory, lookup, posix_objects_by_id,
     posix_objects_in,
@@ -66,7 +69,7 @@ fn by_key(system: &System, target: &Target, key: Key) -> Result<ShmId, Error> {
     {
         return Ok(found.sysv().id);
     }
-    let error = explain(system, &Attempt::Open { key, size: 0 }, error);
+    let error = explain(system, &Attempt::Open { key, size: 0, mode: Mode::default() }, error);
     Err(Error { message: format!("cannot find segment {target}"), ..error }.target(&target.text))
 }
 

@@ -1,10 +1,12 @@
 //! What holds the segment ids and pages of an IPC namespace.
 
 use std::collections::BTreeMap;
+use std::os::fd::BorrowedFd;
 
 use crate::error::{Error, Hint, shmadm, sysctl};
-use crate::model::{Limits, Needs, Object, State, Tally, enumerate, first_names};
+use crate::model::{Limits, Needs, Object, Size, State, Tally, enumerate, first_names};
 use crate::query::{Filter, System, add_attachers, count, creator_and_last_user, inventory, may_control};
+use crate::sys;
 
 /// The most ids of an IPC namespace (IPCMNI of ipc/util.h) unless the kernel was booted with ipcmni_extend.
 const MAX_IDS: u64 = 1 << 15;
@@ -15,6 +17,8 @@ const MAX_NAMED: usize = 2;
 /// Adds which limit caused ENOSPC, what holds it, and how to find or raise it.
 pub(super) fn explain_no_space(system: &System, error: Error, size: u64, limits: Limits) -> Error {
     let Ok(Tally { segments: used, pages, .. }) = count(system) else { return error };
+    // Who reads the hint is this process's user.
+    let user = &system.renewed();
     let wanted = size.div_ceil(limits.page_size);
     if used >= limits.shmmni {
         let segments = segments(system);
@@ -23,7 +27,7 @@ pub(super) fn explain_no_space(system: &System, error: Error, size: u64, limits:
         let error = error
             .cause(format!("all {} segment ids of this IPC namespace are in use (kernel.shmmni){held}", limits.shmmni));
         let oldest = || Hint::new("list the oldest segments first", shmadm("list --sort ctime"));
-        let error = error.with(suggest_orphans(system, segments).unwrap_or_else(oldest));
+        let error = error.with(suggest_orphans(user, segments).unwrap_or_else(oldest));
         return match used.max(limits.shmmni).saturating_mul(2).min(MAX_IDS) {
             more if more > used => error.hint("raise the limit", sysctl("kernel.shmmni", more)),
             _ => error,
@@ -48,13 +52,26 @@ pub(super) fn explain_no_space(system: &System, error: Error, size: u64, limits:
             ));
             let largest = || Hint::new("list the largest segments first", shmadm("list --sort size --reverse"));
             error
-                .with(suggest_orphans(system, segments).unwrap_or_else(largest))
+                .with(suggest_orphans(user, segments).unwrap_or_else(largest))
                 .hint("raise the limit", sysctl("kernel.shmall", total))
         }
         Some(_) => {
             error.cause("another process took the last pages at the same time, or the number of pages overflows")
         }
         None => error.cause("the number of pages overflows"),
+    }
+}
+
+/// Adds whether the inodes or the bytes of a tmpfs are in use (ENOSPC). `path` is its name for the message.
+pub(crate) fn explain_full_directory(error: Error, file: BorrowedFd<'_>, path: &str) -> Error {
+    match sys::file_system(file) {
+        Ok(Some(space)) if space.inodes > 0 && space.inodes_used >= space.inodes => error
+            .cause(format!("all {} inodes of {path} are in use", space.inodes))
+            .hint("list the oldest files", shmadm("list --posix --sort IDLE --reverse")),
+        Ok(Some(space)) => error
+            .cause(format!("{path} has {} free of {}", Size(space.size - space.used), Size(space.size)))
+            .hint("list the objects that take the most memory", shmadm("list --posix --sort RSS --reverse")),
+        _ => error,
     }
 }
 

@@ -45,7 +45,8 @@ impl Launched {
 
 /// Returns the signal dispositions and standard streams that this process inherited. It must not have changed them yet.
 pub(super) fn inherited(system: &System) -> Inherited {
-    let set = |name| procfs::status_line(system.proc(), name).and_then(|set| u64::from_str_radix(&set, 16).ok());
+    let set =
+        |name| procfs::status_line(system.proc(), "self", name).and_then(|set| u64::from_str_radix(&set, 16).ok());
     Inherited::new(set("SigBlk").unwrap_or(0), set("SigIgn").unwrap_or(0))
 }
 

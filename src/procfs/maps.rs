@@ -51,6 +51,44 @@ pub(crate) fn file_mappings(
     Ok(lines.number > 1)
 }
 
+/// A mapping of any kind.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct NamedMapping {
+    pub(crate) start: u64,
+    /// The address after the last byte.
+    pub(crate) end: u64,
+    /// Of a segment, its id.
+    pub(crate) inode: u64,
+    /// The path, or what the kernel shows in its place; empty for anonymous memory.
+    pub(crate) name: Vec<u8>,
+}
+
+/// Returns the first mapping of a process or thread that overlaps a range.
+pub(crate) fn mapping_at(root: &Path, process: &str, start: u64, end: u64) -> Option<NamedMapping> {
+    let path = root.join(process).join("maps");
+    let mut lines = Lines::new(&path, File::open(&path).ok()?);
+    while lines.advance().ok()? {
+        let (mapping, name) = parse_line(&lines.line)?;
+        if mapping.start < end && mapping.end > start {
+            let Mapping { start, end, inode, .. } = mapping;
+            return Some(NamedMapping { start, end, inode, name: name.to_owned() });
+        }
+    }
+    None
+}
+
+/// Returns how many mappings a process or thread has, as vm.max_map_count counts them.
+pub(crate) fn mapping_count(root: &Path, process: &str) -> Option<u64> {
+    let path = root.join(process).join("maps");
+    let mut lines = Lines::new(&path, File::open(&path).ok()?);
+    let mut count = 0;
+    while lines.advance().ok()? {
+        // This page belongs to the kernel.
+        count += u64::from(!lines.line.ends_with(b"[vsyscall]"));
+    }
+    Some(count)
+}
+
 /// Parses `START-END PERMS OFFSET MAJOR:MINOR INODE [PATH]`. All numbers except the inode are hexadecimal.
 fn parse_line(line: &[u8]) -> Option<(Mapping, &[u8])> {
     let mut fields = line.splitn(6, |byte| *byte == b' ');
@@ -85,6 +123,19 @@ mod tests {
         let any = segment_mappings(&path, &File::open(&path).unwrap(), wanted, |mapping| found.push(mapping))?;
         assert_eq!(any, !text.is_empty(), "a process without memory has exited");
         Ok(found)
+    }
+
+    #[test]
+    fn the_mapping_in_a_range_is_found() {
+        let text = "1000-3000 rw-p 00000000 00:00 0      [heap]\n\
+                    5000-6000 rw-s 00000000 00:1f 7      /SYSV000004d2 (deleted)\n\
+                    ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0      [vsyscall]\n";
+        let root = directory(&[("7/task/8/maps", text)]);
+        let at = |start, end| mapping_at(root.path(), "7/task/8", start, end).map(|found| (found.start, found.inode));
+        assert_eq!([at(0, 0x1000), at(0x3000, 0x5000), at(0x6000, 0x7000)], [None; 3]);
+        assert_eq!([at(0x2fff, 0x3000), at(0x3000, 0x5001)], [Some((0x1000, 0)), Some((0x5000, 7))]);
+        assert_eq!(mapping_count(root.path(), "7/task/8"), Some(2));
+        assert_eq!(mapping_count(root.path(), "9"), None);
     }
 
     #[test]

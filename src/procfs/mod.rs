@@ -1,5 +1,6 @@
 //! Parsers of /proc. Its root is a parameter, so that tests can use a directory of their own.
 
+mod limits;
 mod maps;
 mod mounts;
 mod process;
@@ -10,17 +11,18 @@ use std::fmt;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-pub(crate) use maps::{file_mappings, segment_mappings};
+pub(crate) use limits::soft_limit;
+pub(crate) use maps::{NamedMapping, file_mappings, mapping_at, mapping_count, segment_mappings};
 pub(crate) use mounts::{Mount, MountViews, mounted_namespaces, mounts};
 pub(crate) use process::{
-    IdRange, children, command, command_line, control_groups, descriptor_access, effective_uid, has_exited_leader,
-    holds_files, id_map, inner_pids, is_busy, is_exiting, is_zombie, mount_namespace_of, name, namespace_of,
-    open_namespace, other_thread_ids, other_threads, parent, pids, process_of, start_ticks, status_line, thread_path,
-    tracer, uids,
+    IdRange, address_space, children, command, command_line, control_groups, descriptor_access, effective_uid,
+    has_exited_leader, holds_files, id_map, inner_pids, is_busy, is_exiting, is_zombie, mount_namespace_of, name,
+    namespace_of, open_namespace, other_thread_ids, other_threads, parent, pids, process_of, start_ticks, status_line,
+    thread_path, tracer, uids,
 };
 pub(crate) use sysctl::{
-    Pool, default_huge_page, forks, huge_page_sizes, memory_total, number as sysctl, pool, shared_memory, swap_free,
-    swap_total, swapped_out,
+    Pool, commit_limit, committed, default_huge_page, forks, huge_page_sizes, memory_total, number as sysctl, pool,
+    shared_memory, swap_free, swap_total, swapped_out,
 };
 pub(crate) use sysvipc::{each_segment, find_segment};
 

@@ -176,9 +176,14 @@ pub(crate) fn process_of(root: &Path, thread: i32) -> Option<i32> {
     status_field(&read(root, thread, "status").ok()?, "Tgid")?.parse().ok()
 }
 
-/// Returns the value of a line of /proc/self/status, such as `CapEff`.
-pub(crate) fn status_line(root: &Path, name: &str) -> Option<String> {
-    status_field(&read(root, "self", "status").ok()?, name).map(ToOwned::to_owned)
+/// Returns the value of a line of the status of a process or thread (`"self"`, `"7/task/8"`), such as `CapEff`.
+pub(crate) fn status_line(root: &Path, process: &str, name: &str) -> Option<String> {
+    status_field(&read(root, process, "status").ok()?, name).map(ToOwned::to_owned)
+}
+
+/// Returns the bytes of address space that a process or thread uses (proc_pid_status(5), VmSize).
+pub(crate) fn address_space(root: &Path, process: &str) -> Option<u64> {
+    status_line(root, process, "VmSize")?.strip_suffix(" kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
 }
 
 /// Returns the value of a line of /proc/PID/status.

@@ -33,6 +33,16 @@ pub(crate) fn memory_total(root: &Path) -> Option<u64> {
     meminfo(root, "MemTotal:")?.checked_add(swap_total(root)?)
 }
 
+/// Returns how many bytes processes may reserve if vm.overcommit_memory is 2.
+pub(crate) fn commit_limit(root: &Path) -> Option<u64> {
+    meminfo(root, "CommitLimit:")
+}
+
+/// Returns how many bytes processes have reserved.
+pub(crate) fn committed(root: &Path) -> Option<u64> {
+    meminfo(root, "Committed_AS:")
+}
+
 /// Returns the resident memory of all tmpfs, System V segments, memfds and shared anonymous mappings in bytes.
 pub(crate) fn shared_memory(root: &Path) -> Option<u64> {
     meminfo(root, "Shmem:")

@@ -46,7 +46,8 @@ pub(crate) use filter::HAS_SHM_CALLS;
 pub(crate) use inherited::{Inherited, stdin_is_closed, stdout_is_closed};
 pub(crate) use mapped::MappedFile;
 pub(crate) use namespace::{
-    enter, in_ipc_namespace, is_ipc_namespace, mount_private_tmpfs, owning_user_namespace, unshare,
+    enter, in_ipc_namespace, is_ipc_namespace, mount_private_tmpfs, owning_user_namespace, parent_user_namespace,
+    unshare,
 };
 pub(crate) use nix::errno::Errno;
 pub(crate) use nix::sched::CloneFlags;

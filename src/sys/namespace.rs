@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::thread::Builder;
 
 use nix::errno::Errno;
-use nix::libc::{self, NS_GET_NSTYPE, NS_GET_USERNS};
+use nix::libc::{self, NS_GET_NSTYPE, NS_GET_PARENT, NS_GET_USERNS};
 use nix::sched::{CloneFlags, setns};
 
 use super::SysError;
@@ -44,6 +44,18 @@ pub(crate) fn owning_user_namespace(namespace: BorrowedFd<'_>) -> Result<OwnedFd
     let descriptor = unsafe { libc::ioctl(namespace.as_raw_fd(), NS_GET_USERNS) };
     if descriptor < 0 {
         return Err(SysError::last("ioctl NS_GET_USERNS"));
+    }
+    // SAFETY: the kernel has just created this descriptor, and nothing else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
+/// Opens the parent of a user namespace (NS_GET_PARENT).
+/// Fails as ioctl(2): EPERM if it is neither the current user namespace nor a descendant.
+pub(crate) fn parent_user_namespace(namespace: BorrowedFd<'_>) -> Result<OwnedFd, SysError> {
+    // SAFETY: NS_GET_PARENT takes no argument.
+    let descriptor = unsafe { libc::ioctl(namespace.as_raw_fd(), NS_GET_PARENT) };
+    if descriptor < 0 {
+        return Err(SysError::last("ioctl NS_GET_PARENT"));
     }
     // SAFETY: the kernel has just created this descriptor, and nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })

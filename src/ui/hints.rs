@@ -4,11 +4,10 @@
 //! same: without it, it would act on another segment with the same id, or on another object with the same name. If no command would work for this caller, the
 //! hint is only a sentence, or omitted.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::File;
 
 use crate::error::{Hint, Invocation, Privilege, Program};
-use crate::model::NamespaceName;
 
 /// A longer command line is not repeated in hints.
 const MAX_LINE: usize = 256;
@@ -112,16 +111,10 @@ impl HintContext {
         {
             command.arguments.splice(0..0, ["--dir".into(), directory.clone()]);
         }
-        match (command.program, &self.namespace) {
-            (Program::Shmadm, Some(namespace)) if !names(&command.arguments, &["--ns", "--all-ns"]) => {
-                command.arguments.splice(0..0, ["--ns".into(), namespace.clone()]);
-            }
-            (Program::Other, Some(namespace)) if command.arguments.first().is_some_and(|first| first == "sysctl") => {
-                command.arguments.splice(0..0, nsenter(namespace)?);
-            }
-            _ => {}
+        match &self.namespace {
+            Some(namespace) => command.in_namespace(namespace),
+            None => Some(command),
         }
-        Some(command)
     }
 }
 
@@ -129,16 +122,6 @@ impl HintContext {
 fn names(arguments: &[OsString], options: &[&str]) -> bool {
     let option = |it: &OsString| it.to_str().and_then(|word| word.split('=').next().map(str::to_owned));
     arguments.iter().filter_map(option).any(|word| options.contains(&&*word))
-}
-
-/// Returns the `nsenter` prefix for another program. It cannot enter a namespace by its number.
-fn nsenter(namespace: &OsStr) -> Option<Vec<OsString>> {
-    let target = match NamespaceName::parse(namespace)? {
-        NamespaceName::Path(path) => vec![OsString::from_iter([OsStr::new("--ipc="), path.as_os_str()])],
-        NamespaceName::Pid(pid) => vec!["--ipc".into(), "--target".into(), pid.to_string().into()],
-        NamespaceName::Number(_) => return None,
-    };
-    Some(["nsenter".into()].into_iter().chain(target).collect())
 }
 
 #[cfg(test)]

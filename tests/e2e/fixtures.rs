@@ -90,6 +90,17 @@ pub(crate) fn hostile_process() -> Running {
     child
 }
 
+/// Returns the test process as causes name it while it is running.
+pub(crate) fn this_process() -> String {
+    describe_running(std::process::id().cast_signed())
+}
+
+/// Returns a running process as causes name it.
+pub(crate) fn describe_running(pid: i32) -> String {
+    let command = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap();
+    format!("pid {pid} ({}, running)", command.trim_end_matches('\0').replace('\0', " "))
+}
+
 /// Returns whether the processes of this machine can all be inspected.
 pub(crate) fn can_inspect_all() -> bool {
     std::fs::read("/proc/1/maps").is_ok() && std::fs::read_dir("/proc/1/fd").is_ok()

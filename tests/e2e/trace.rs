@@ -2,6 +2,7 @@
 
 mod attach;
 mod calls;
+mod causes;
 mod files;
 mod output;
 mod pass_through;

@@ -3,7 +3,7 @@
 use nix::libc::{self, c_int};
 
 use crate::explain::Attempt;
-use crate::model::{Access, Argument, Arguments, CallName, Flags, Key, ShmId};
+use crate::model::{Access, Argument, Arguments, CallName, Flags, Key, Mode, ShmId};
 use crate::sys::{self, Address, CreateFlags, RawRecord};
 
 /// linux/shm.h: the position of log2 of the huge page size in the flags of shmget.
@@ -160,39 +160,42 @@ fn fields(record: &RawRecord) -> Arguments {
 
 /// Returns what a call attempted, and its name in errors; `None` if `explain` does not know such an attempt.
 pub(super) fn attempt(name: CallName, raw: &[u64; 6]) -> Option<(Attempt, &'static str)> {
-    let id = ShmId::new(int(raw[0]));
-    let has = |flag: c_int| int(raw[2]) & flag != 0;
-    let attempt = match name {
-        CallName::Shmget => {
+    let flags = int(raw[2]);
+    let has = |flag: c_int| flags & flag != 0;
+    let (command, call) = match name {
+        CallName::Shmctl => find_command(raw[1]).map_or((int(raw[1]), "shmctl"), |found| (found.number, found.call)),
+        _ => (0, name.as_str()),
+    };
+    let attempt = match (name, ShmId::new(int(raw[0]))) {
+        (CallName::Shmget, _) => {
             let (key, size) = (Key::from_kernel(int(raw[0])), raw[1]);
             if key == Key::PRIVATE || has(libc::IPC_CREAT) {
-                Attempt::Create { key, size, flags: CreateFlags::from_kernel(int(raw[2])) }
+                Attempt::Create { key, size, flags: CreateFlags::from_kernel(flags) }
             } else {
-                Attempt::Open { key, size }
+                Attempt::Open { key, size, mode: Mode::from_kernel(flags.cast_unsigned()) }
             }
         }
-        CallName::Shmat => {
+        (CallName::Shmdt, _) => Attempt::DetachAddress(usize::try_from(raw[0]).ok()?),
+        (CallName::Shmat | CallName::Shmctl, None) => Attempt::NegativeId(int(raw[0])),
+        (CallName::Shmat, Some(id)) => {
             let address = match usize::try_from(raw[1]).ok()? {
                 0 => Address::Any,
                 address if has(libc::SHM_RND) => Address::Rounded(address),
                 address => Address::Exact(address),
             };
             let access = if has(libc::SHM_RDONLY) { Access::ReadOnly } else { Access::ReadWrite };
-            Attempt::Attach { id: id?, access, exec: has(libc::SHM_EXEC), address }
+            let (exec, remap) = (has(libc::SHM_EXEC), has(libc::SHM_REMAP));
+            Attempt::Attach { id, access, exec, address, remap }
         }
-        CallName::Shmctl => {
-            let command = find_command(raw[1])?;
-            let attempt = match command.number {
-                libc::IPC_RMID => Attempt::Remove(id?),
-                libc::IPC_SET => Attempt::Set(id?),
-                libc::IPC_STAT => Attempt::Stat(id?),
-                libc::SHM_LOCK => Attempt::Lock(id?, true),
-                libc::SHM_UNLOCK => Attempt::Lock(id?, false),
-                _ => return None,
-            };
-            return Some((attempt, command.call));
-        }
+        (CallName::Shmctl, Some(id)) => match command {
+            libc::IPC_RMID => Attempt::Remove(id),
+            libc::IPC_SET => Attempt::Set(id),
+            libc::IPC_STAT => Attempt::Stat(id),
+            libc::SHM_LOCK => Attempt::Lock(id, true),
+            libc::SHM_UNLOCK => Attempt::Lock(id, false),
+            _ => Attempt::Control { id, command },
+        },
         _ => return None,
     };
-    Some((attempt, name.as_str()))
+    Some((attempt, call))
 }

@@ -237,7 +237,8 @@ impl<'a, 'b> Tracer<'a, 'b> {
                 None => {
                     let errno = Errno::from_raw(number);
                     let failure = |(attempt, call)| (attempt, SysError { errno, call });
-                    failed = decode::attempt(name, &raw).map(failure);
+                    let of_file = || self.files.as_ref().and_then(|files| files.attempt(thread, name, &raw));
+                    failed = decode::attempt(name, &raw).or_else(of_file).map(failure);
                     CallResult::Failed { errno: format!("{errno:?}"), text: strerror(errno) }
                 }
             },

@@ -11,6 +11,7 @@ use std::path::{Component, Path, PathBuf};
 use nix::libc;
 
 use super::decode::{bits, int, int_bits};
+use crate::explain::{Attempt, FileAttempt};
 use crate::model::{Argument, Arguments, CallName, DELETED, Flags, escape_invalid_utf8, path_text};
 use crate::sys;
 
@@ -150,23 +151,56 @@ impl Files {
         })
     }
 
+    /// Returns what a call attempted, and its name in errors; `None` if `explain` does not know such an attempt.
+    pub(super) fn attempt(&self, thread: i32, name: CallName, raw: &[u64; 6]) -> Option<(Attempt, &'static str)> {
+        let open = |directory: i32, address, flags| {
+            let path = sys::read_string(thread, address).ok()?;
+            Some(FileAttempt::Open { path: self.resolve(thread, directory, &path)?, flags })
+        };
+        let remove = |directory: i32, address| {
+            let path = sys::read_string(thread, address).ok()?;
+            Some(FileAttempt::Remove(self.resolve(thread, directory, &path)?))
+        };
+        let attempt = match name {
+            CallName::Open => open(libc::AT_FDCWD, raw[0], int(raw[1]))?,
+            CallName::Creat => open(libc::AT_FDCWD, raw[0], libc::O_CREAT | libc::O_WRONLY | libc::O_TRUNC)?,
+            CallName::Openat => open(int(raw[0]), raw[1], int(raw[2]))?,
+            CallName::Openat2 => {
+                let [flags] = sys::read_numbers(thread, raw[2]).ok()?;
+                open(int(raw[0]), raw[1], i32::try_from(flags).ok()?)?
+            }
+            CallName::Unlink => remove(libc::AT_FDCWD, raw[0])?,
+            CallName::Unlinkat if int(raw[2]) & libc::AT_REMOVEDIR == 0 => remove(int(raw[0]), raw[1])?,
+            CallName::Ftruncate => FileAttempt::Resize { descriptor: int(raw[0]), size: raw[1].cast_signed() },
+            CallName::Mmap => {
+                let (protection, flags) = (int(raw[2]), int(raw[3]));
+                FileAttempt::Map { descriptor: int(raw[4]), size: raw[1], protection, flags }
+            }
+            _ => return None,
+        };
+        Some((Attempt::File(attempt), name.as_str()))
+    }
+
     /// Reads a path, and returns it as the program wrote it if it leads below one of the directories, or is one of them
     /// with `or_itself`.
     fn path(&self, thread: i32, directory: i32, address: u64, or_itself: bool) -> Option<String> {
         let bytes = sys::read_string(thread, address).ok()?;
-        let path = Path::new(OsStr::from_bytes(&bytes));
         let is_below =
             |path: &Path| self.directories.iter().any(|other| path.starts_with(other) && (or_itself || path != other));
-        let whole = if path.is_absolute() {
-            normal(path)
-        } else {
-            let base = match directory {
-                libc::AT_FDCWD => format!("{thread}/cwd"),
-                descriptor => format!("{thread}/fd/{descriptor}"),
-            };
-            normal(&self.proc.join(base).read_link().ok()?.join(path))
+        is_below(&self.resolve(thread, directory, &bytes)?).then(|| escape_invalid_utf8(&bytes))
+    }
+
+    /// Returns the absolute path that a program means, by its text.
+    fn resolve(&self, thread: i32, directory: i32, path: &[u8]) -> Option<PathBuf> {
+        let path = Path::new(OsStr::from_bytes(path));
+        if path.is_absolute() {
+            return Some(normal(path));
+        }
+        let base = match directory {
+            libc::AT_FDCWD => format!("{thread}/cwd"),
+            descriptor => format!("{thread}/fd/{descriptor}"),
         };
-        is_below(&whole).then(|| escape_invalid_utf8(&bytes))
+        Some(normal(&self.proc.join(base).read_link().ok()?.join(path)))
     }
 
     /// Returns a descriptor with the path of its file; `None` if that is not a shared memory file.

@@ -5,7 +5,7 @@
 
 use nix::unistd::{getegid, geteuid};
 
-use super::id_map::{IdMaps, to_namespace};
+use super::id_map::{IdMaps, to_caller, to_namespace};
 use super::system::System;
 use crate::procfs::{self, IdRange};
 
@@ -50,6 +50,21 @@ impl Account {
 }
 
 impl System {
+    /// Returns the caller's effective uid in the caller's user namespace.
+    pub(crate) fn uid(&self) -> u32 {
+        to_caller(&self.ids.users, self.effective_uid_here())
+    }
+
+    /// Returns the caller's effective uid in the current user namespace.
+    fn effective_uid_here(&self) -> u32 {
+        self.caller.as_ref().map_or_else(|| geteuid().as_raw(), |caller| caller.uid)
+    }
+
+    /// Returns the uid of the caller that decides about files, in the caller's user namespace.
+    pub(crate) fn file_uid(&self) -> u32 {
+        self.caller.as_ref().map_or_else(|| self.uid(), |caller| to_caller(&self.ids.users, caller.fs_uid))
+    }
+
     /// Converts one of the caller's ids to the current user namespace; `None` if it has no mapping there, for which the
     /// kernel would return EINVAL.
     pub(crate) fn id_in_namespace(&self, account: Account, id: u32) -> Option<u32> {
@@ -88,7 +103,7 @@ impl System {
 
     /// Returns whether the caller's own uid may be shown in place of an unmapped one.
     pub(crate) fn is_unmapped_caller(&self) -> bool {
-        *self.unmapped_caller.get_or_init(|| self.is_overflow(Account::User, geteuid().as_raw()))
+        *self.unmapped_caller.get_or_init(|| self.is_overflow(Account::User, self.effective_uid_here()))
     }
 
     fn own_map(&self, account: Account) -> Option<Vec<IdRange>> {

@@ -1,6 +1,7 @@
 //! The machine and the caller: users, processes, rights, namespaces, huge pages.
 
 mod accounts;
+mod caller;
 mod devices;
 mod directory;
 mod file_systems;
@@ -25,8 +26,8 @@ pub(crate) use namespaces::{Census, Namespace, census, container_of_process};
 pub(super) use process::wait_for_exits;
 pub(crate) use process::{ProcessStatus, SLACK_SECONDS};
 pub(crate) use rights::{
-    CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_IPC_LOCK, CAP_IPC_OWNER, CAP_SYS_ADMIN, Capability,
-    can_create_user_namespace, can_inspect_all, capability, has_capability, is_owner_or_creator, lockable, may_control,
-    mode_shift,
+    CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_IPC_LOCK, CAP_IPC_OWNER, CAP_SYS_ADMIN, Capability, Resource,
+    caller_limit, can_create_user_namespace, can_inspect_all, capability, has_capability, is_owner_or_creator,
+    lockable, maps_file, may_control, may_use_huge_pages, mode_shift,
 };
 pub(crate) use system::{ObjectsPlace, System};

@@ -2,13 +2,20 @@
 
 use std::fs::File;
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 use nix::errno::Errno;
-use nix::sys::resource::{Resource, getrlimit};
+pub(crate) use nix::sys::resource::Resource;
+use nix::sys::resource::getrlimit;
 
 use super::system::System;
 use crate::model::{Object, ObjectKind};
-use crate::{procfs, sys};
+use crate::procfs::{self, IdRange};
+use crate::sys::{self, SysError};
+
+/// What /proc/PID/ns/user links to in the initial user namespace (PROC_USER_INIT_INO of linux/proc_ns.h).
+const INITIAL_USER_NAMESPACE: &str = "user:[4026531837]";
 
 /// Give files to other users and groups. These numbers are those of linux/capability.h.
 pub(crate) const CAP_CHOWN: u32 = 0;
@@ -27,9 +34,9 @@ pub(crate) const CAP_SYS_ADMIN: u32 = 21;
 /// Map uid 0 of the parent into a new user namespace (required since Linux 5.12).
 const CAP_SETFCAP: u32 = 31;
 
-/// Returns whether this process has a capability in its own user namespace; `None` if /proc does not show it.
+/// Returns whether the caller has a capability in its own user namespace; `None` if /proc does not show it.
 pub(crate) fn has_capability(system: &System, capability: u32) -> Option<bool> {
-    let bits = u64::from_str_radix(&procfs::status_line(system.proc(), "CapEff")?, 16).ok()?;
+    let bits = u64::from_str_radix(&procfs::status_line(system.proc(), system.caller_thread(), "CapEff")?, 16).ok()?;
     Some(bits >> capability & 1 == 1)
 }
 
@@ -48,19 +55,78 @@ pub(crate) fn capability(system: &System, number: u32) -> Capability {
     match has_capability(system, number) {
         None => Capability::Unknown,
         Some(false) => Capability::Missing,
-        Some(true) => {
-            match File::open(system.proc().join("self/ns/ipc")).map(|file| sys::owning_user_namespace(file.as_fd())) {
-                Ok(Ok(_)) => Capability::Effective,
-                Ok(Err(error)) if error.errno == Errno::EPERM => Capability::Ineffective,
-                Ok(Err(_)) | Err(_) => Capability::Unknown,
-            }
+        Some(true) => match is_above_ipc_namespace(system) {
+            Some(true) => Capability::Effective,
+            Some(false) => Capability::Ineffective,
+            None => Capability::Unknown,
+        },
+    }
+}
+
+/// Returns whether the caller's user namespace is the one that owns its IPC namespace, or an ancestor of it.
+fn is_above_ipc_namespace(system: &System) -> Option<bool> {
+    let directory = system.proc().join(system.caller_thread());
+    let namespace = File::open(directory.join("ns/ipc")).ok()?;
+    let outside = |error: SysError| (error.errno == Errno::EPERM).then_some(false);
+    // Fails with EPERM for what is neither this process's user namespace nor a descendant.
+    let mut above = match sys::owning_user_namespace(namespace.as_fd()) {
+        Ok(_) if system.other_caller().is_none() => return Some(true),
+        owner => owner.map(File::from),
+    };
+    let own = std::fs::metadata(directory.join("ns/user")).ok()?.ino();
+    loop {
+        match above {
+            Ok(found) if found.metadata().ok()?.ino() == own => return Some(true),
+            Ok(found) => above = sys::parent_user_namespace(found.as_fd()).map(File::from),
+            Err(error) => return outside(error),
         }
     }
 }
 
 /// Returns how many bytes the caller may lock (RLIMIT_MEMLOCK).
-pub(crate) fn lockable() -> u64 {
-    getrlimit(Resource::RLIMIT_MEMLOCK).map_or(u64::MAX, |(soft, _)| soft)
+pub(crate) fn lockable(system: &System) -> u64 {
+    caller_limit(system, Resource::RLIMIT_MEMLOCK).unwrap_or(u64::MAX)
+}
+
+/// Returns a soft limit of the caller (getrlimit(2)); `u64::MAX` if there is none, `None` if it is unknown.
+pub(crate) fn caller_limit(system: &System, resource: Resource) -> Option<u64> {
+    if system.other_caller().is_none() {
+        return getrlimit(resource).ok().map(|(soft, _)| soft);
+    }
+    let name = match resource {
+        Resource::RLIMIT_AS => "Max address space",
+        Resource::RLIMIT_FSIZE => "Max file size",
+        Resource::RLIMIT_MEMLOCK => "Max locked memory",
+        Resource::RLIMIT_NOFILE => "Max open files",
+        _ => return None,
+    };
+    procfs::soft_limit(system.proc(), system.caller_thread(), name)
+}
+
+/// Returns whether the caller may create segments with huge pages. What /proc does not show is taken to be sufficient.
+///
+/// Before Linux 5.16, a sufficient RLIMIT_MEMLOCK replaced the capability.
+pub(crate) fn may_use_huge_pages(system: &System) -> bool {
+    let is_initial = || std::fs::read_link(system.proc().join(system.caller_thread()).join("ns/user"));
+    let is_privileged = has_capability(system, CAP_IPC_LOCK) != Some(false)
+        && is_initial().is_ok_and(|link| link == Path::new(INITIAL_USER_NAMESPACE));
+    let is_in_group = || {
+        let group = procfs::sysctl(system.proc(), "vm/hugetlb_shm_group").and_then(|gid| u32::try_from(gid).ok());
+        group.is_some_and(|gid| system.is_in_group(gid))
+    };
+    is_privileged || is_in_group()
+}
+
+/// Returns whether the caller's user namespace maps the owner and the group of a file, which its capabilities over the file
+/// require.
+pub(crate) fn maps_file(system: &System, uid: u32, gid: u32) -> Option<bool> {
+    let pid = system.other_caller().unwrap_or(std::process::id().cast_signed());
+    let has = |name, id: u32| {
+        let map = procfs::id_map(system.proc(), pid, name)?;
+        let is_in = |range: &IdRange| id.checked_sub(range.outside).is_some_and(|offset| offset < range.count);
+        Some(map.iter().any(is_in))
+    };
+    Some(has("uid_map", uid)? && has("gid_map", gid)?)
 }
 
 /// Returns whether the caller may inspect the processes of other users (CAP_SYS_PTRACE).

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use nix::time::{ClockId, clock_gettime};
-use nix::unistd::{Gid, Group, SysconfVar, User, getegid, geteuid, getgroups, sysconf};
+use nix::unistd::{Gid, Group, SysconfVar, User, getegid, getgroups, sysconf};
 
+use super::caller::Caller;
 use super::directory::{DEV_SHM, ObjectDirectory};
 use super::id_map::{IdMaps, to_caller, to_namespace};
 use super::process::{self, ProcessStatus, SLACK_SECONDS};
@@ -57,6 +58,8 @@ pub(crate) struct System {
     swap_is_used: OnceCell<bool>,
     /// The id maps of the user namespace that was entered, if any.
     pub(in crate::query) ids: IdMaps,
+    /// The process whose calls are explained, if it is not this one.
+    pub(super) caller: Option<Caller>,
 }
 
 impl System {
@@ -84,6 +87,7 @@ impl System {
             inner_pids: OnceCell::new(),
             swap_is_used: OnceCell::new(),
             ids: IdMaps::default(),
+            caller: None,
         }
     }
 
@@ -94,10 +98,27 @@ impl System {
         self
     }
 
-    /// Returns a new `System` with the same id maps: for another namespace, or when time has passed.
+    /// Returns a new `System` with the same id maps: for another namespace, or when time has passed. The caller is this
+    /// process.
     #[must_use]
     pub(crate) fn renewed(&self) -> Self {
         Self::at(self.proc.clone()).with_id_maps(self.ids.clone()).with_objects_in(self.objects_place.clone())
+    }
+
+    /// Returns a new `System` whose caller is a stopped thread of another process; `None` if /proc does not show it.
+    pub(crate) fn of_caller(&self, pid: i32, thread: i32) -> Option<Self> {
+        let caller = Caller::read(&self.proc, pid, thread).filter(|_| self.proc_shows_own_pids())?;
+        Some(Self { caller: Some(caller), ..self.renewed() })
+    }
+
+    /// Returns the pid of the caller if that is not this process.
+    pub(crate) fn other_caller(&self) -> Option<i32> {
+        self.caller.as_ref().map(|caller| caller.pid)
+    }
+
+    /// Returns the calling thread as a path below /proc.
+    pub(crate) fn caller_thread(&self) -> &str {
+        self.caller.as_ref().map_or("thread-self", |caller| &caller.thread)
     }
 
     /// Returns whether no other user namespace was entered.
@@ -208,11 +229,6 @@ impl System {
         self.now
     }
 
-    /// Returns the caller's effective uid in the caller's user namespace.
-    pub(crate) fn uid(&self) -> u32 {
-        to_caller(&self.ids.users, geteuid().as_raw())
-    }
-
     /// Returns the effective uid of a process in the caller's user namespace; `None` if it has exited. Cached.
     pub(crate) fn effective_uid(&self, pid: i32) -> Option<u32> {
         *self.effective_uids.borrow_mut().entry(pid).or_insert_with(|| self.effective_uid_now(pid))
@@ -224,8 +240,14 @@ impl System {
     }
 
     pub(crate) fn is_in_group(&self, gid: u32) -> bool {
-        let Some(gid) = to_namespace(&self.ids.groups, gid).map(Gid::from_raw) else { return false };
-        getegid() == gid || getgroups().is_ok_and(|groups| groups.contains(&gid))
+        let Some(gid) = to_namespace(&self.ids.groups, gid) else { return false };
+        match &self.caller {
+            Some(caller) => caller.is_in_group(gid),
+            None => {
+                let gid = Gid::from_raw(gid);
+                getegid() == gid || getgroups().is_ok_and(|groups| groups.contains(&gid))
+            }
+        }
     }
 
     #[expect(clippy::unused_self, reason = "a fact of the system like the others")]

@@ -2,6 +2,8 @@
 #![expect(unsafe_code, reason = "actors make the system calls under test")]
 #![expect(clippy::disallowed_methods, reason = "actors are processes of their own")]
 
+use std::os::fd::IntoRawFd;
+
 use nix::errno::Errno;
 use nix::libc;
 
@@ -14,6 +16,15 @@ pub(super) fn answer(request: &CallRequest) -> String {
         CallRequest::Raw { number, first, second, third } => unsafe { libc::syscall(number, first, second, third) },
         CallRequest::Compat { number, first, second, third } => compat(number, [first, second, third]),
         CallRequest::Control { id, command } => control(id, command).into(),
+        CallRequest::MapAt { address } => map(address, 4096),
+        CallRequest::MapReadOnly { ref path, size } => {
+            let file = std::fs::File::open(path).unwrap().into_raw_fd();
+            // SAFETY: the kernel chooses an unused address.
+            let address =
+                unsafe { libc::mmap(std::ptr::null_mut(), size, libc::PROT_WRITE, libc::MAP_SHARED, file, 0) };
+            address.addr().cast_signed() as i64
+        }
+        CallRequest::ExhaustMappings => exhaust_mappings(),
     };
     Errno::result(result).map_or_else(|errno| format!("{errno:?}"), |result| result.to_string())
 }
@@ -38,6 +49,27 @@ fn compat(number: u32, [first, second, third]: [u32; 3]) -> i64 {
 #[cfg(not(target_arch = "x86_64"))]
 fn compat(_: u32, _: [u32; 3]) -> i64 {
     -1
+}
+
+/// Maps anonymous memory that cannot be accessed.
+fn map(address: usize, size: usize) -> i64 {
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+    let address = std::ptr::without_provenance_mut(address);
+    // SAFETY: without MAP_FIXED the kernel replaces no mapping.
+    unsafe { libc::mmap(address, size, libc::PROT_NONE, flags, -1, 0) }.addr().cast_signed() as i64
+}
+
+/// Gives every second page of a mapping another protection, until there are too many mappings.
+fn exhaust_mappings() -> i64 {
+    let most = std::fs::read_to_string("/proc/sys/vm/max_map_count").unwrap();
+    let pages: usize = most.trim().parse::<usize>().unwrap() + 2;
+    let start = usize::try_from(map(0, pages * 4096)).unwrap();
+    let protect = |page: usize| {
+        let address = std::ptr::without_provenance_mut(start + page * 4096);
+        // SAFETY: nothing uses the mapping.
+        unsafe { libc::mprotect(address, 4096, libc::PROT_READ) }
+    };
+    i64::from((1..pages).step_by(2).map(protect).find(|result| *result < 0).map_or(-1, |_| 0))
 }
 
 /// Calls shmctl(2) with a buffer, for IPC_SET with the present record.

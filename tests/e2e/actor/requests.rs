@@ -149,5 +149,11 @@ requests! {
         "compat" => Compat { number: u32, first: u32, second: u32, third: u32 },
         /// shmctl(2) with a buffer.
         "control" => Control { id: i32, command: i32 },
+        /// mmap(2) of an anonymous page at a free address.
+        "map-at" => MapAt { address: usize },
+        /// Opens a file for reading, and maps it shared for writing.
+        "map-read-only" => MapReadOnly { path: String, size: usize },
+        /// Splits a mapping until the process has as many as it may have.
+        "exhaust-mappings" => ExhaustMappings,
     }
 }

@@ -119,6 +119,10 @@ fn missing_rights_would_fail() {
         assert_would_fail(&without_locked_memory(&options).exits(4), cause);
         without_locked_memory(&options[..2]).exits(4).says(cause);
     }
+    // A limit on locked memory that would suffice is no right to huge pages.
+    let huge = |options: &[&str]| finish(shmadm_as(NOBODY).args(["create", "--huge"]).args(options)).exits(4);
+    assert_would_fail(&huge(&["-n"]), "membership in the group vm.hugetlb_shm_group (root)");
+    huge(&[]).says("membership in the group vm.hugetlb_shm_group (root)");
     assert_eq!(oracle::rows(), before);
     would_fail(&["create", "--huge", "--size", "1T"], " required; free and not reserved in the pool: ");
     created(&run(["create", "-q"]).exits(0));

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::fixtures::assert_fields;
+use crate::fixtures::{assert_fields, this_process};
 use crate::oracle;
 use crate::support::{NOBODY, finish, run, shmadm_as};
 
@@ -104,13 +104,14 @@ fn a_larger_size_is_reported_before_the_other_conflicts() {
     let ran = run(["create", "--key", "0x4d2", "--size", "32K", "--mode", "666"]).exits(1).prints_nothing();
     let ran = ran.says("error: cannot open a segment of 32 KiB with key 0x000004d2: Invalid argument (EINVAL, shmget)");
     let cause = format!(
-        "cause: segment {id} has this key and a size of 16 KiB; the size of a segment cannot change; --mode 0666 \
-         differs from its mode, 0600\n"
+        "cause: segment {id} has this key and is only 16 KiB; it was created by {}; --mode 0666 differs from its mode, \
+         0600\n",
+        this_process()
     );
     assert!(ran.stderr.contains(&cause), "{ran:?}");
     // An attribute that the segment already has does not conflict.
     let ran = run(["create", "--key", "0x4d2", "--size", "32K", "--mode", "600"]).exits(1);
-    assert!(ran.stderr.contains("the size of a segment cannot change\n"), "{ran:?}");
+    assert!(ran.stderr.contains(&format!("it was created by {}\n", this_process())), "{ran:?}");
     let error = run(["create", "--key", "0x4d2", "--size", "32K", "--lock", "--json"]).exits(1).json();
     assert_fields(&error["error"], json!({ "kind": "failed", "errno": "EINVAL", "call": "shmget" }));
     assert!(error["error"]["cause"].as_str().unwrap().ends_with("; --lock would lock it in memory"), "{error}");

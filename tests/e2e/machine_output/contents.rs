@@ -260,7 +260,7 @@ fn dump_and_restore_json() {
         expect![[r#"
             {"schema":1,"error":{"kind":"exists","errno":"EEXIST","call":"shmget","target":"0x000004d2",
               "message":"cannot create a segment of 8191 bytes with key 0x000004d2: File exists (EEXIST, shmget)",
-              "cause":"segment 0 (owner [USER]) has this key",
+              "cause":"segment 0 (owner [USER]) has this key; it was created by pid [PID], which has exited",
               "hints":["use another key: `shmadm restore DIR/dump --json --key random`",
               "show the segment with this key: `shmadm stat 0x000004d2`","remove it: `shmadm rm 0x000004d2`"]}}
             [exit code 6]

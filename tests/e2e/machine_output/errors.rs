@@ -123,13 +123,13 @@ fn errors_of_segments_that_exist() {
     machine.snapshot(
         "create --key 1234 --exclusive --json",
         expect![[r#"
-        {"schema":1,"error":{"kind":"exists","errno":"EEXIST","call":"shmget","target":"0x000004d2",
-          "message":"cannot create a segment of 4 KiB with key 0x000004d2: File exists (EEXIST, shmget)",
-          "cause":"segment 0 (owner [USER]) has this key",
-          "hints":["open the existing segment: `shmadm create --key 1234 --json`",
-          "create a segment with an unused key: `shmadm create --exclusive --json --key random`"]}}
-        [exit code 6]
-    "#]],
+            {"schema":1,"error":{"kind":"exists","errno":"EEXIST","call":"shmget","target":"0x000004d2",
+              "message":"cannot create a segment of 4 KiB with key 0x000004d2: File exists (EEXIST, shmget)",
+              "cause":"segment 0 (owner [USER]) has this key; it was created by pid [ACTOR] (/proc/self/exe --actor, running)",
+              "hints":["open the existing segment: `shmadm create --key 1234 --json`",
+              "create a segment with an unused key: `shmadm create --exclusive --json --key random`"]}}
+            [exit code 6]
+        "#]],
     );
     machine.snapshot(
         "create --key 1234 --fill 0 --json",
@@ -145,12 +145,12 @@ fn errors_of_segments_that_exist() {
     machine.snapshot(
         "create --key 1234 --size 8192 --json",
         expect![[r#"
-        {"schema":1,"error":{"kind":"failed","errno":"EINVAL","call":"shmget","target":"0x000004d2",
-          "message":"cannot open a segment of 8 KiB with key 0x000004d2: Invalid argument (EINVAL, shmget)",
-          "cause":"segment 0 has this key and a size of 100 bytes; the size of a segment cannot change",
-          "hints":["open it with its current size: `shmadm create --key 1234 --json`"]}}
-        [exit code 1]
-    "#]],
+            {"schema":1,"error":{"kind":"failed","errno":"EINVAL","call":"shmget","target":"0x000004d2",
+              "message":"cannot open a segment of 8 KiB with key 0x000004d2: Invalid argument (EINVAL, shmget)",
+              "cause":"segment 0 has this key and is only 100 bytes; it was created by pid [ACTOR] (/proc/self/exe --actor, running)",
+              "hints":["open it with its current size: `shmadm create --key 1234 --json`"]}}
+            [exit code 1]
+        "#]],
     );
     machine.snapshot(
         "create --size 0 --json",

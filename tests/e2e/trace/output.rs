@@ -100,7 +100,7 @@ fn the_summary_counts_calls_and_segments() {
     let second = performing(&[&Request::OpenOrCreate { key: 2, size: 1 }, &Request::OpenOrCreate { key: 3, size: 1 }]);
     let script = format!("{first}; {second}");
     let ran = finish(&mut trace(&["--summary", "--failed"], &script)).exits(0);
-    let lines: Vec<&str> = ran.stderr.lines().skip(1).collect();
+    let lines: Vec<&str> = ran.stderr.lines().filter(|line| line.contains(" calls, ")).collect();
     let ends = [
         " --actor: 4 calls, 1 failed (shmget 3, shmctl 1); created 2 segments, leaked 1 (1)",
         " --actor: 2 calls, 0 failed (shmget 2); created 1 segment, leaked 1 (2)",

@@ -1,0 +1,148 @@
+//! What the mode, and the rules of the kernel about owners and capabilities, deny the caller.
+
+use crate::error::{Error, again, program, shmadm};
+use crate::model::{Mode, Object, Size};
+use crate::query::{
+    CAP_IPC_LOCK, CAP_IPC_OWNER, CAP_SYS_ADMIN, Capability, System, capability, is_owner_or_creator, lockable,
+    mode_shift,
+};
+
+/// The cause if no rule of the kernel explains EPERM or EACCES.
+pub(super) const DENIED: &str = "denied by a security module or a seccomp filter";
+/// The cause of ENOSYS.
+pub(super) const NOT_IMPLEMENTED: &str = "a seccomp filter denies the call, or the kernel has no System V IPC";
+/// The cause of ENFILE.
+pub(super) const TOO_MANY_FILES: &str = "the limit on open files of the machine is reached (fs.file-max)";
+
+/// Permission bits of one class of users.
+pub(super) const READ: u16 = 4;
+pub(super) const WRITE: u16 = 2;
+
+/// Names the access that permission bits of one class grant.
+pub(super) fn name_access(bits: u16) -> &'static str {
+    match bits & (READ | WRITE) {
+        0 => "no access",
+        WRITE => "write access only",
+        READ => "read access only",
+        _ => "read and write access",
+    }
+}
+
+/// Adds why the mode denies access to the caller. `needed` are the permission bits of one class.
+pub(super) fn explain_access(system: &System, error: Error, segment: &Object, needed: u16) -> Error {
+    let (owner, group) = (system.user(segment.uid), system.group(segment.gid));
+    let (class, shift) = access_class(system, segment);
+    let bits = (segment.mode.bits() >> shift) & 7;
+    let also = match needed & 1 {
+        0 => "",
+        _ if system.other_caller().is_some() => "; SHM_EXEC also requires execute permission",
+        _ => "; --exec also requires execute permission",
+    };
+    let cause = format!(
+        "mode {}, owner {owner}:{group}: user {} ({class}) has {}{also}",
+        segment.mode,
+        system.user(system.uid()),
+        name_access(bits)
+    );
+    if bits & needed == needed {
+        return error.also(&format!("{cause}; {DENIED}"));
+    }
+    match capability(system, CAP_IPC_OWNER) {
+        Capability::Effective => return error.also(&format!("{cause}; {DENIED}")),
+        Capability::Ineffective => {
+            return error.also(&format!(
+                "{cause}, and CAP_IPC_OWNER has no effect because the IPC namespace belongs to another user namespace"
+            ));
+        }
+        Capability::Missing | Capability::Unknown => {}
+    }
+    let error = error.also(&cause);
+    if system.other_caller().is_none() && is_owner_or_creator(system, segment) {
+        error.hint(
+            "change the mode",
+            shmadm(format!("set {} --mode {}", segment.sysv().id, widened(segment, needed << shift))),
+        )
+    } else {
+        let who = if owner == "root" { owner } else { format!("{owner} can change the mode; root") };
+        error.hint(format!("{who} needs no permission"), again("").sudo())
+    }
+}
+
+/// Returns the mode of a segment with more permissions.
+pub(super) fn widened(segment: &Object, bits: u16) -> Mode {
+    Mode::from_kernel(u32::from(segment.mode.bits() | bits))
+}
+
+/// Adds why the caller may not change or remove a segment.
+pub(super) fn explain_control(system: &System, error: Error, segment: &Object) -> Error {
+    if is_owner_or_creator(system, segment) {
+        return error.cause(DENIED);
+    }
+    explain_ownership(system, error, segment, "CAP_SYS_ADMIN", CAP_SYS_ADMIN)
+}
+
+/// Adds why the caller may not lock a segment, or unlock it (EPERM).
+pub(super) fn explain_lock(system: &System, error: Error, segment: &Object) -> Error {
+    if !is_owner_or_creator(system, segment) {
+        return explain_ownership(system, error, segment, "CAP_IPC_LOCK", CAP_IPC_LOCK);
+    }
+    let who = if system.other_caller().is_some() { "the process" } else { "this user" };
+    match lockable(system) {
+        0 => error
+            .cause(format!("{who} may not lock memory (RLIMIT_MEMLOCK is 0)"))
+            .hint("show the limit in KiB", program("ulimit -l")),
+        _ => error.cause(DENIED),
+    }
+}
+
+/// Adds why locking a segment fails with ENOMEM.
+pub(super) fn explain_lock_limit(system: &System, error: Error, segment: Option<&Object>) -> Error {
+    let it = segment.map_or_else(|| "it".to_owned(), |segment| Size(segment.size).to_string());
+    let limit = match lockable(system) {
+        u64::MAX => String::new(),
+        limit => format!(" ({} for each user)", Size(limit)),
+    };
+    error
+        .cause(format!("locking {it} would exceed RLIMIT_MEMLOCK{limit}, and the caller lacks CAP_IPC_LOCK"))
+        .hint("show the limit in KiB", program("ulimit -l"))
+}
+
+/// Adds that the caller is not the owner and lacks a capability instead.
+fn explain_ownership(system: &System, error: Error, segment: &Object, name: &str, number: u32) -> Error {
+    let owner = system.user(segment.uid);
+    let cause = format!(
+        "user {} is neither the owner ({owner}) nor the creator ({})",
+        system.user(system.uid()),
+        system.user(segment.sysv().cuid),
+    );
+    match capability(system, number) {
+        Capability::Effective => error.cause(DENIED),
+        Capability::Ineffective => error
+            .cause(format!("{cause}, and {name} has no effect in the user namespace of the segment"))
+            .also("the owner and root can do this outside your user namespace"),
+        Capability::Missing => error
+            .cause(format!("{cause}, and {name} is missing"))
+            .hint(format!("{} can do this", owner_or_root(&owner)), again("").sudo().on(segment.ident().argument())),
+        Capability::Unknown => error.cause(format!("{cause}, which requires {name}")),
+    }
+}
+
+/// Names the owner and root.
+pub(crate) fn owner_or_root(owner: &str) -> String {
+    if owner == "root" { owner.to_owned() } else { format!("{owner} or root") }
+}
+
+/// Returns whether the mode or a capability grants the caller an access.
+pub(super) fn may_access(system: &System, segment: &Object, needed: u16) -> bool {
+    let (_, shift) = access_class(system, segment);
+    (segment.mode.bits() >> shift) & needed == needed || capability(system, CAP_IPC_OWNER) == Capability::Effective
+}
+
+/// Returns the class of users whose bits of the mode apply to the caller, and the position of these bits.
+pub(super) fn access_class(system: &System, segment: &Object) -> (&'static str, u32) {
+    match mode_shift(system, segment) {
+        6 => ("owner or creator", 6),
+        3 => ("in the group", 3),
+        shift => ("other", shift),
+    }
+}

@@ -1,0 +1,330 @@
+//! Why a call on a file of shared memory failed, by the rules of linux/fs/namei.c.
+
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::libc;
+
+use super::access::{DENIED, NOT_IMPLEMENTED, READ, TOO_MANY_FILES, WRITE, name_access};
+use super::attempt::FileAttempt;
+use super::memory::explain_address_space;
+use super::space::explain_full_directory;
+use crate::error::Error;
+use crate::model::{Access, FileKind, FileStat, Mode, Size, path_text};
+use crate::procfs;
+use crate::query::{CAP_DAC_OVERRIDE, CAP_FOWNER, Resource, System, caller_limit, has_capability, maps_file};
+use crate::sys;
+
+/// Permission to search a directory.
+const SEARCH: u16 = 1;
+const S_ISVTX: u32 = 0o1000;
+/// The longest name of a file (NAME_MAX).
+const LONGEST_NAME: usize = 255;
+
+/// The directory of a path in the mount namespace of the caller, and what it has under the last name of the path.
+struct Entry<'a> {
+    /// For messages.
+    directory_path: &'a Path,
+    directory: OwnedFd,
+    directory_stat: FileStat,
+    name: &'a OsStr,
+    stat: Option<FileStat>,
+}
+
+/// Adds why a call on a file failed.
+pub(super) fn explain_file(system: &System, error: Error, attempt: &FileAttempt, errno: Errno) -> Error {
+    match errno {
+        Errno::ENOSYS => return error.cause(NOT_IMPLEMENTED),
+        Errno::ENFILE => return error.cause(TOO_MANY_FILES),
+        Errno::EFAULT => return error.cause("the address of the path is not in the memory of the process"),
+        _ => {}
+    }
+    match attempt {
+        FileAttempt::Open { path, flags } => match errno {
+            Errno::EMFILE => error.cause(match caller_limit(system, Resource::RLIMIT_NOFILE) {
+                Some(limit) => format!("all {limit} descriptors of the process are in use (RLIMIT_NOFILE)"),
+                None => "all descriptors of the process are in use (RLIMIT_NOFILE)".to_owned(),
+            }),
+            // Its path is that of the directory.
+            _ if flags & libc::O_TMPFILE == libc::O_TMPFILE => {
+                let unnamed = path.join("unnamed");
+                explain_path(system, error, &unnamed, errno, |error, entry| {
+                    explain_open(system, error, entry, *flags, errno)
+                })
+            }
+            _ => explain_path(system, error, path, errno, |error, entry| {
+                explain_open(system, error, entry, *flags, errno)
+            }),
+        },
+        FileAttempt::Remove(path) => {
+            explain_path(system, error, path, errno, |error, entry| explain_remove(system, error, entry, errno))
+        }
+        FileAttempt::Resize { descriptor, size } => explain_resize(system, error, *descriptor, *size, errno),
+        FileAttempt::Map { descriptor, size, protection, flags } => {
+            let is_shared = flags & libc::MAP_TYPE != libc::MAP_PRIVATE;
+            let writes = is_shared && protection & libc::PROT_WRITE != 0;
+            explain_map(system, error, *descriptor, *size, writes, errno)
+        }
+    }
+}
+
+/// Adds what the path shows, or else what `explain` finds in its directory.
+fn explain_path(
+    system: &System,
+    error: Error,
+    path: &Path,
+    errno: Errno,
+    explain: impl FnOnce(Error, &Entry) -> Error,
+) -> Error {
+    let (Some(directory_path), Some(name)) = (path.parent(), path.file_name()) else { return error };
+    if errno == Errno::ENAMETOOLONG && name.len() > LONGEST_NAME {
+        return error.cause(format!("the name has {} bytes; the maximum is {LONGEST_NAME}", name.len()));
+    }
+    let root = sys::refer_through(&system.proc().join(system.caller_thread()).join("root"));
+    let Ok(root) = root else { return error };
+    // From the root: the first directory that is missing or closed is the cause.
+    let mut ancestors: Vec<&Path> = directory_path.ancestors().collect();
+    ancestors.reverse();
+    let mut last = None;
+    for ancestor in ancestors {
+        let below = ancestor.strip_prefix("/").unwrap_or(ancestor);
+        let below = if below.as_os_str().is_empty() { Path::new(".") } else { below };
+        let found = sys::refer_below(root.as_fd(), below);
+        let found = found.and_then(|found| sys::stat_file(found.as_fd()).map(|stat| (found, stat)));
+        let (directory, stat) = match found {
+            Err(Errno::ENOENT) if errno == Errno::ENOENT => {
+                return error.cause(format!("the directory {} does not exist", path_text(ancestor)));
+            }
+            Err(_) => return error,
+            Ok(found) => found,
+        };
+        if !stat.is_directory() {
+            return match errno {
+                Errno::ENOTDIR => error.cause(format!("{} is not a directory", path_text(ancestor))),
+                _ => error,
+            };
+        }
+        if errno == Errno::EACCES && !is_granted(system, &stat, SEARCH) {
+            let why = describe_access(system, &stat);
+            return error.cause(format!("{} requires search permission: {why}", path_text(ancestor)));
+        }
+        last = Some((directory, stat));
+    }
+    let Some((directory, directory_stat)) = last else { return error };
+    let stat = sys::stat_entry(directory.as_fd(), name).ok();
+    explain(error, &Entry { directory_path, directory, directory_stat, name, stat })
+}
+
+fn explain_open(system: &System, error: Error, entry: &Entry, flags: i32, errno: Errno) -> Error {
+    let path = path_text(entry.directory_path);
+    let creates = flags & libc::O_CREAT != 0;
+    match (errno, &entry.stat) {
+        (Errno::ENOENT, None) if !creates => {
+            let error = error.cause(format!("{path} has no file with this name: it was removed or never existed"));
+            if is_here(system, entry) {
+                return error
+                    .advice(format!("{path} of this command has such a file, but the process has another {path}"));
+            }
+            error
+        }
+        (Errno::EEXIST, Some(stat)) => {
+            error.cause(format!("the file exists (owner {}), and O_EXCL requires a new one", system.user(stat.uid)))
+        }
+        (Errno::ELOOP, Some(stat)) if stat.kind() == FileKind::SymbolicLink && flags & libc::O_NOFOLLOW != 0 => {
+            error.cause("the name is a symbolic link, which O_NOFOLLOW does not follow")
+        }
+        (Errno::ELOOP, _) => error.cause("the path has too many symbolic links, or a loop of them"),
+        (Errno::EISDIR, Some(_)) => error.cause("the name is that of a directory"),
+        (Errno::EACCES, Some(stat)) if creates && is_protected(system, &entry.directory_stat, stat) => {
+            let owner = system.user(stat.uid);
+            error
+                .cause(format!(
+                    "{path} is sticky, and there fs.protected_regular denies O_CREAT on a file of another user ({owner}), \
+                     even to root"
+                ))
+                .advice("open an existing file without O_CREAT")
+        }
+        (Errno::EACCES, Some(stat)) => {
+            let needed = match flags & libc::O_ACCMODE {
+                libc::O_RDONLY => READ,
+                libc::O_WRONLY => WRITE,
+                _ => READ | WRITE,
+            };
+            let needed = if flags & libc::O_TRUNC == 0 { needed } else { needed | WRITE };
+            let why = describe_access(system, stat);
+            error.cause(if is_granted(system, stat, needed) { format!("{why}; {DENIED}") } else { why })
+        }
+        (Errno::EACCES, None) => explain_directory_access(system, error, entry),
+        (Errno::ENOSPC, _) => explain_full_directory(error, entry.directory.as_fd(), &path),
+        (Errno::EROFS, _) => error.cause(format!("{path} is mounted read-only")),
+        (Errno::EPERM, _) => error.cause(DENIED),
+        _ => error,
+    }
+}
+
+fn explain_remove(system: &System, error: Error, entry: &Entry, errno: Errno) -> Error {
+    let path = path_text(entry.directory_path);
+    match (errno, &entry.stat) {
+        (Errno::ENOENT, None) => {
+            error.cause(format!("{path} has no file with this name: it was removed or never existed"))
+        }
+        (Errno::EACCES, _) => explain_directory_access(system, error, entry),
+        (Errno::EPERM, Some(stat)) => {
+            let (owner, user) = (stat.uid, system.file_uid());
+            let is_owner = user == owner || user == entry.directory_stat.uid;
+            let is_sticky = entry.directory_stat.mode & S_ISVTX != 0;
+            if !is_sticky || is_owner || overrides(system, stat, CAP_FOWNER) == Some(true) {
+                return error.cause(DENIED);
+            }
+            error.cause(format!(
+                "{path} is sticky: only the owner of the file ({}), the owner of the directory ({}) and a caller with \
+                 CAP_FOWNER can remove it, and this is user {}",
+                system.user(owner),
+                system.user(entry.directory_stat.uid),
+                system.user(user)
+            ))
+        }
+        (Errno::EISDIR, Some(_)) => error.cause("the name is that of a directory"),
+        (Errno::EBUSY, Some(_)) => error.cause("a file system is mounted on it"),
+        (Errno::EROFS, _) => error.cause(format!("{path} is mounted read-only")),
+        _ => error,
+    }
+}
+
+fn explain_resize(system: &System, error: Error, descriptor: i32, size: i64, errno: Errno) -> Error {
+    let thread = system.caller_thread();
+    let access = procfs::descriptor_access(system.proc(), thread, descriptor);
+    let link = system.proc().join(format!("{thread}/fd/{descriptor}"));
+    let space = || sys::file_system(sys::refer_through(&link).ok()?.as_fd()).ok()?;
+    match errno {
+        Errno::EBADF if access.is_none() => error.cause(format!("{descriptor} is not an open descriptor")),
+        Errno::EINVAL if size < 0 => error.cause("the size is negative"),
+        Errno::EINVAL | Errno::EBADF if access != Some(Access::ReadWrite) => {
+            error.cause(format!("descriptor {descriptor} is not open for writing"))
+        }
+        Errno::EINVAL => match space().filter(|space| space.is_huge) {
+            Some(space) => {
+                error.cause(format!("the size must be a multiple of the huge page size, {}", Size(space.page)))
+            }
+            None => error,
+        },
+        Errno::EFBIG => error.cause(match caller_limit(system, Resource::RLIMIT_FSIZE) {
+            Some(limit) if limit < size.unsigned_abs() => format!("the size exceeds RLIMIT_FSIZE, {}", Size(limit)),
+            _ => "the size exceeds the maximum file size of the file system".to_owned(),
+        }),
+        Errno::EPERM => error.cause(format!("a seal forbids it (F_SEAL_GROW, F_SEAL_SHRINK), or it was {DENIED}")),
+        Errno::ENOSPC => match sys::refer_through(&link) {
+            Ok(file) => explain_full_directory(error, file.as_fd(), "the file system"),
+            Err(_) => error,
+        },
+        _ => error,
+    }
+}
+
+fn explain_map(system: &System, error: Error, descriptor: i32, size: u64, writes: bool, errno: Errno) -> Error {
+    let access = procfs::descriptor_access(system.proc(), system.caller_thread(), descriptor);
+    match errno {
+        Errno::EBADF => error.cause(format!("{descriptor} is not an open descriptor")),
+        Errno::EINVAL if size == 0 => error.cause("the length is 0, and an empty range cannot be mapped"),
+        Errno::EACCES if writes && access == Some(Access::ReadOnly) => {
+            error.cause(format!("descriptor {descriptor} is open for reading only, and PROT_WRITE requires O_RDWR"))
+        }
+        Errno::EACCES => {
+            error.cause(format!("descriptor {descriptor} is not open for reading, which every mapping requires"))
+        }
+        Errno::EPERM => error.cause("the file system is mounted with noexec, or a seal of the file forbids it"),
+        Errno::EAGAIN => {
+            error.cause("mlockall(MCL_FUTURE) locks new mappings, and this one would exceed RLIMIT_MEMLOCK")
+        }
+        Errno::ENOMEM => explain_address_space(system, error, sys::Address::Any, size),
+        _ => error,
+    }
+}
+
+/// Adds why the caller may not create or remove a name.
+fn explain_directory_access(system: &System, error: Error, entry: &Entry) -> Error {
+    let (path, why) = (path_text(entry.directory_path), describe_access(system, &entry.directory_stat));
+    if is_granted(system, &entry.directory_stat, WRITE | SEARCH) {
+        return error.cause(DENIED);
+    }
+    error.cause(format!("{path} requires write permission: {why}"))
+}
+
+/// Returns whether fs.protected_regular denies O_CREAT (`may_create_in_sticky`).
+fn is_protected(system: &System, directory: &FileStat, stat: &FileStat) -> bool {
+    let level = procfs::sysctl(system.proc(), "fs/protected_regular").unwrap_or(0);
+    let is_writable = directory.mode & 0o002 != 0 || (directory.mode & 0o020 != 0 && level >= 2);
+    level > 0
+        && directory.mode & S_ISVTX != 0
+        && is_writable
+        && stat.kind() == FileKind::Regular
+        && stat.uid != directory.uid
+        && stat.uid != system.file_uid()
+}
+
+/// Returns whether this process has the file in a directory of the same path, but the caller has another directory there.
+fn is_here(system: &System, entry: &Entry) -> bool {
+    let here = sys::open_directory(entry.directory_path);
+    let is_other = |stat: FileStat| stat.file.device != entry.directory_stat.file.device;
+    system.other_caller().is_some()
+        && here.is_ok_and(|here| {
+            sys::stat_file(here.as_fd()).is_ok_and(is_other) && sys::stat_entry(here.as_fd(), entry.name).is_ok()
+        })
+}
+
+/// Returns the class of users whose permission bits apply to the caller, and the position of these bits.
+fn class_of(system: &System, stat: &FileStat) -> (&'static str, u32) {
+    match stat {
+        _ if system.file_uid() == stat.uid => ("owner", 6),
+        _ if system.is_in_group(stat.gid) => ("in the group", 3),
+        _ => ("other", 0),
+    }
+}
+
+fn describe_access(system: &System, stat: &FileStat) -> String {
+    let (class, shift) = class_of(system, stat);
+    let (owner, group) = (system.user(stat.uid), system.group(stat.gid));
+    let mode = Mode::from_kernel(stat.mode);
+    let user = system.user(system.file_uid());
+    format!("mode {mode}, owner {owner}:{group}: user {user} ({class}) has {}", name_access(mode.bits() >> shift))
+}
+
+fn is_granted(system: &System, stat: &FileStat, needed: u16) -> bool {
+    let (_, shift) = class_of(system, stat);
+    (Mode::from_kernel(stat.mode).bits() >> shift) & needed == needed
+        || overrides(system, stat, CAP_DAC_OVERRIDE) == Some(true)
+}
+
+/// Returns whether the caller has a capability over a file: its user namespace must map the owner and group of the file.
+fn overrides(system: &System, stat: &FileStat, capability: u32) -> Option<bool> {
+    Some(has_capability(system, capability)? && maps_file(system, stat.uid, stat.gid)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::procfs::directory;
+
+    #[test]
+    fn protected_regular_is_about_files_of_others_in_sticky_directories() {
+        let own = System::new().uid();
+        let denied = |level: &str, directory_mode: u32, owner| {
+            let proc = directory(&[("sys/fs/protected_regular", level)]);
+            let root = FileStat { mode: 0o040_000 | directory_mode, ..FileStat::REGULAR };
+            let file = FileStat { uid: owner, ..FileStat::REGULAR };
+            is_protected(&System::at(proc.path().to_owned()), &root, &file)
+        };
+        let other = own + 1;
+        assert!(denied("1\n", 0o1777, other));
+        assert!(denied("2\n", 0o1770, other));
+        for (level, mode, owner) in
+            [("0\n", 0o1777, other), ("1\n", 0o777, other), ("1\n", 0o1770, other), ("1\n", 0o1777, own)]
+        {
+            assert!(!denied(level, mode, owner), "{level} {mode:o} {owner}");
+        }
+        // The owner of the directory is trusted.
+        assert!(!denied("1\n", 0o1777, 0));
+    }
+}

@@ -1,0 +1,182 @@
+//! Why the calls of a traced program on POSIX objects fail.
+
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
+
+use super::diagnoses;
+use crate::actor::CallRequest;
+use crate::support::{NOBODY, finish, mount_tmpfs_on, shmadm};
+use crate::trace::{performing, trace};
+
+/// Traces a Perl script, and returns the causes and hints of its failed calls on objects.
+#[track_caller]
+fn explained(script: &str) -> Vec<String> {
+    explained_by(&[], script)
+}
+
+/// Starts a command as user nobody; requires root.
+const AS_NOBODY: [&str; 6] = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"];
+
+#[track_caller]
+fn explained_to_nobody(script: &str) -> Vec<String> {
+    explained_by(&AS_NOBODY, script)
+}
+
+/// The same with another command in front.
+#[track_caller]
+fn explained_by(prefix: &[&str], script: &str) -> Vec<String> {
+    explained_of(&[prefix, &["perl", "-e", script]].concat())
+}
+
+/// Traces a command, and returns the causes and hints of its failed calls on objects.
+fn explained_of(command: &[&str]) -> Vec<String> {
+    let ran = finish(shmadm().args(["trace", "--posix", "--"]).args(command).env("PATH", "/usr/bin:/bin"));
+    diagnoses(&ran).into_iter().map(str::to_owned).collect()
+}
+
+/// Creates a file in /dev/shm with a mode.
+fn file(name: &str, mode: u32) {
+    let path = format!("/dev/shm/{name}");
+    std::fs::write(&path, [0; 10]).unwrap();
+    std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+}
+
+/// Returns a script that opens a file in /dev/shm. In Perl, 2 is O_RDWR, 0102 adds O_CREAT and 0302 O_EXCL.
+fn open(name: &str, flags: &str) -> String {
+    format!("sysopen(F, '/dev/shm/{name}', {flags}); ")
+}
+
+const LIST: &str = "hint: list the objects: `shmadm list --posix`";
+const MISSING: &str = "cause: /dev/shm has no file with this name: it was removed or never existed";
+
+#[apply(test)]
+#[requires(Program(&["perl"]))]
+fn names_are_missing_or_taken() {
+    file("x", 0o600);
+    assert_eq!(explained(&open("none", "2")), [MISSING, LIST]);
+    assert_eq!(explained_of(&["unlink", "/dev/shm/none"]), [MISSING, LIST]);
+    assert_eq!(explained(&open("none/x", "0102"))[0], "cause: the directory /dev/shm/none does not exist");
+    assert_eq!(explained(&open("x/y", "2")), ["cause: /dev/shm/x is not a directory"]);
+    let user = nix::unistd::User::from_uid(nix::unistd::geteuid()).unwrap().unwrap().name;
+    assert_eq!(
+        explained(&open("x", "0302")),
+        [
+            &*format!("cause: the file exists (owner {user}), and O_EXCL requires a new one"),
+            "hint: inspect it: `shmadm stat /x`"
+        ]
+    );
+    symlink("x", "/dev/shm/link").unwrap();
+    let cause = "cause: the name is a symbolic link, which O_NOFOLLOW does not follow";
+    assert_eq!(explained(&open("link", "0400000")), [cause]);
+    let long = "x".repeat(256);
+    assert_eq!(explained(&open(&long, "2")), ["cause: the name has 256 bytes; the maximum is 255"]);
+    std::fs::create_dir("/dev/shm/directory").unwrap();
+    assert_eq!(explained(&open("directory", "2")), ["cause: the name is that of a directory"]);
+}
+
+#[apply(test)]
+#[requires(Root, Program(&["perl"]), Program(&["setpriv"]))]
+fn modes_are_explained_to_the_traced_user() {
+    file("x", 0o640);
+    let inspect = "hint: inspect it: `shmadm stat /x`";
+    assert_eq!(
+        explained_to_nobody(&open("x", "0")),
+        ["cause: mode 0640, owner root:root: user nobody (other) has no access", inspect]
+    );
+    assert_eq!(
+        explained_of(&[&AS_NOBODY[..], &["unlink", "/dev/shm/x"]].concat()),
+        [
+            "cause: /dev/shm is sticky: only the owner of the file (root), the owner of the directory (root) and a caller \
+             with CAP_FOWNER can remove it, and this is user nobody",
+            inspect
+        ]
+    );
+    chown("/dev/shm/x", None, Some(NOBODY)).unwrap();
+    assert_eq!(
+        explained_to_nobody(&open("x", "2"))[0],
+        "cause: mode 0640, owner root:nogroup: user nobody (in the group) has read access only"
+    );
+    for (mode, cause) in [
+        (
+            0o755,
+            "cause: /dev/shm/d requires write permission: mode 0755, owner root:root: user nobody (other) has read access only",
+        ),
+        (
+            0o700,
+            "cause: /dev/shm/d requires search permission: mode 0700, owner root:root: user nobody (other) has no access",
+        ),
+    ] {
+        let _ = std::fs::create_dir("/dev/shm/d");
+        file("d/y", 0o666);
+        std::fs::set_permissions("/dev/shm/d", PermissionsExt::from_mode(mode)).unwrap();
+        assert_eq!(explained_to_nobody(&open("d/x", "0102")), [cause]);
+        assert_eq!(explained_of(&[&AS_NOBODY[..], &["unlink", "/dev/shm/d/y"]].concat()), [cause]);
+    }
+}
+
+#[apply(test)]
+#[requires(Root, Program(&["perl"]))]
+fn a_file_of_another_user_in_a_sticky_directory_is_protected() {
+    if std::fs::read_to_string("/proc/sys/fs/protected_regular").unwrap().trim() != "0" {
+        file("x", 0o666);
+        chown("/dev/shm/x", Some(1), None).unwrap();
+        let lines = explained(&open("x", "0102"));
+        assert!(lines[0].contains(" fs.protected_regular denies O_CREAT on a file of another user ("), "{lines:?}");
+        assert_eq!(lines[1], "hint: open an existing file without O_CREAT");
+    }
+}
+
+#[apply(test)]
+#[requires(Program(&["perl"]))]
+fn sizes_require_a_writable_descriptor_and_the_limit() {
+    file("x", 0o600);
+    assert_eq!(explained(&(open("x", "0") + "truncate(F, 5)")), ["cause: descriptor 3 is not open for writing"]);
+    let script = "$SIG{XFSZ} = 'IGNORE'; ".to_owned() + &open("x", "2") + "truncate(F, 5000)";
+    let limited = ["sh", "-c", "ulimit -f 1; exec \"$@\"", "sh"];
+    assert_eq!(explained_by(&limited, &script), ["cause: the size exceeds RLIMIT_FSIZE, 512 bytes"]);
+    let limited = ["sh", "-c", "ulimit -n 5; exec \"$@\"", "sh"];
+    let script = "sysopen($f[$_], '/dev/shm/x', 0) || last for 1 .. 9";
+    assert_eq!(explained_by(&limited, script), ["cause: all 5 descriptors of the process are in use (RLIMIT_NOFILE)"]);
+}
+
+#[apply(test)]
+fn a_mapping_requires_a_length_and_a_descriptor_for_its_access() {
+    file("x", 0o600);
+    let map = |size| CallRequest::MapReadOnly { path: "/dev/shm/x".to_owned(), size };
+    let ran = finish(&mut trace(&["--posix"], &performing(&[&map(0), &map(4096)]))).exits(0);
+    assert_eq!(
+        diagnoses(&ran),
+        [
+            "cause: the length is 0, and an empty range cannot be mapped",
+            "cause: descriptor 4 is open for reading only, and PROT_WRITE requires O_RDWR"
+        ]
+    );
+}
+
+#[apply(test)]
+#[requires(Program(&["perl"]))]
+fn a_file_system_is_full_or_read_only() {
+    mount_tmpfs_on("/dev/shm", Some("nr_inodes=1,mode=1777"));
+    let full = [
+        "cause: all 1 inodes of /dev/shm are in use",
+        "hint: list the oldest files: `shmadm list --posix --sort IDLE --reverse`",
+    ];
+    assert_eq!(explained(&open("x", "0102")), full);
+    // O_TMPFILE
+    assert_eq!(explained_of(&[env!("CARGO_BIN_EXE_shmadm"), "create", "/x"]), full);
+    mount_tmpfs_on("/dev/shm", Some("ro"));
+    assert_eq!(explained(&open("x", "0102")), ["cause: /dev/shm is mounted read-only"]);
+}
+
+#[apply(test)]
+#[requires(Root, Program(&["perl"]), Program(&["unshare"]))]
+fn a_process_with_another_dev_shm_does_not_find_this_one() {
+    file("x", 0o600);
+    let script = "mount -t tmpfs none /dev/shm && exec \"$@\"";
+    let lines = explained_by(&["unshare", "--mount", "sh", "-c", script, "sh"], &open("x", "2"));
+    assert_eq!(
+        lines[..2],
+        [MISSING, "hint: /dev/shm of this command has such a file, but the process has another /dev/shm"]
+    );
+    assert!(lines[2].starts_with("hint: list the objects: `shmadm --ns "), "{lines:?}");
+    assert!(lines[2].ends_with(" list --posix`"), "{lines:?}");
+}
