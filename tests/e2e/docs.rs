@@ -42,6 +42,12 @@ fn the_output_in_the_page_on_ci_is_current() {
     check("docs/ci.md");
 }
 
+#[apply(test)]
+#[requires(Root, Program(&["bash"]), Program(&["perl"]), Program(&["setpriv"]), Program(&["sysctl"]), Program(&["ipcrm"]))]
+fn the_output_in_the_page_on_errors_is_current() {
+    check("docs/troubleshooting.md");
+}
+
 /// Runs the commands of a document and compares their output.
 fn check(document: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(document);
