@@ -40,16 +40,17 @@ pub(crate) const MANUAL: Manual = Manual {
             every tracer without privileges. Where no filter can be installed, and with --pid, the processes are stopped at \
             each system call, which is slow.\n\n\
             [PID] precedes each call, or [PID:THREAD] if another thread than the first has made it. A call without a result \
-            (?) did not return, or will be repeated after a signal.\n\n\
+            (?) did not return, or will be repeated after a signal. A call that the filter of a sandbox denies is not shown, \
+            since that filter decides first.\n\n\
             A traced process cannot be traced by another one, such as a debugger. Calls of 32-bit programs are not decoded; \
             a warning names the process. A child that was started with CLONE_UNTRACED is not traced, and its calls fail \
             with ENOSYS.\n\n\
             Attaching can end a call that waits, such as epoll_wait(2) or semop(2), with EINTR, as a stop and SIGCONT do; \
             detaching cannot.\n\n\
-            Signals sent to shmadm are passed on to the command, except SIGKILL and those that stop a process. After the \
-            command has exited, they are passed on to the processes that it has left running.\n\n\
+            Signals sent to shmadm are passed on to the command, except SIGKILL, SIGURG, and those that stop a process. \
+            After the command has exited, they are passed on to the processes that it has left running.\n\n\
             FILE is replaced, with mode 0644 less the umask. A FIFO, a device or an open descriptor (/dev/fd/3) is written to \
-            as it is. Segments are counted as leaked that the process has created and that exist at the end.",
+            as it is. A segment counts as leaked if the process has created it and it exists at the end.",
 };
 
 pub(crate) const EXIT_STATUS: &[(u8, &str)] = &[

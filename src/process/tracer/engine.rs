@@ -101,15 +101,17 @@ impl<'a, 'b> Tracer<'a, 'b> {
                 Err(Errno::ECHILD) => return Ok(false),
                 Err(errno) => return Err(cannot_trace(errno, "waitpid")),
             };
+            if let Some((thread, event)) = event {
+                self.handle(thread, event);
+                if let Some(failure) = self.failure.take() {
+                    return Err(failure);
+                } else if is_last(thread, event) {
+                    return Ok(true);
+                }
+            }
+            // After the event: if the command has just been reaped, its pid is free.
             for signal in self.inbox.take() {
                 self.pass_on(signal);
-            }
-            let Some((thread, event)) = event else { continue };
-            self.handle(thread, event);
-            if let Some(failure) = self.failure.take() {
-                return Err(failure);
-            } else if is_last(thread, event) {
-                return Ok(true);
             }
         }
         Ok(false)

@@ -1,6 +1,6 @@
 //! What a traced command notices: nothing.
 
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -36,6 +36,24 @@ fn standard_streams_are_the_commands() {
     assert_eq!(ran.stdout, "in\n");
     assert!(ran.stderr.starts_with("wrong\n["), "{ran:?}");
     assert_eq!(calls(&ran), ["shmget(0x00000001, 4096, IPC_CREAT|IPC_EXCL|0600) = 0"]);
+}
+
+#[apply(test)]
+fn the_signal_state_and_the_descriptors_are_those_of_the_caller() {
+    let program = env!("CARGO_BIN_EXE_shmadm");
+    let show = "sh -c 'grep -E \"^Sig(Blk|Ign|Cgt)\" /proc/self/status; ls /proc/self/fd'";
+    for state in ["", "trap '' PIPE URG; ", "trap '' USR1 CHLD HUP; ", "exec <&-; "] {
+        for blocked in ["", "env --block-signal=USR2 --block-signal=URG "] {
+            let [bare, traced] = ["", &format!("{program} trace ")].map(|tracer| {
+                let script = format!("{state}exec {blocked}{tracer}{show}");
+                let mut command = Command::new("sh");
+                command.args(["-c", &script]).env_clear().env("PATH", "/usr/bin:/bin").stdin(Stdio::null());
+                let ran: Ran = command.output().unwrap().into();
+                ran.exits(0).stdout
+            });
+            assert_eq!(traced, bare, "{state}{blocked}");
+        }
+    }
 }
 
 #[apply(test)]
