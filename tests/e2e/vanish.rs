@@ -70,7 +70,12 @@ impl Stopped {
     /// Counts the system calls that the program makes.
     pub(crate) fn count_calls(arguments: &[&str]) -> usize {
         let mut command = shmadm();
-        command.args(arguments).stdout(Stdio::null()).stderr(Stdio::null());
+        command.args(arguments);
+        Self::count_calls_of(command)
+    }
+
+    pub(crate) fn count_calls_of(mut command: Command) -> usize {
+        command.stdout(Stdio::null()).stderr(Stdio::null());
         let this = Self::traced(command);
         std::iter::from_fn(|| this.next_call()).count()
     }

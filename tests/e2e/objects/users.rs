@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{create, file_id};
 use crate::actor::{Actor, Request};
 use crate::fixtures::assert_fields;
-use crate::sandbox::with_file_over;
+use crate::sandbox::{ShownProcesses, with_file_over};
 use crate::support::{file, finish, run, shmadm};
 use crate::vanish::{Call, Stopped};
 
@@ -106,13 +106,20 @@ fn descriptors_are_found_after_the_leader_has_exited() {
 fn a_state_does_not_read_the_flags_of_descriptors() {
     let path = create("x", 4096);
     let mut actor = Actor::start();
-    let mut open = |count| (0..count).for_each(|_| drop(actor.ask(Request::OpenFile { path: path.clone() })));
-    let arguments = ["list", "--posix", "-o", "STATE"];
-    open(50);
-    let few = Stopped::count_calls(&arguments);
-    open(500);
-    let many = Stopped::count_calls(&arguments);
-    // Reading its flags would take at least four more; other processes may start meanwhile.
+    let open = |actor: &mut Actor, count| {
+        (0..count).for_each(|_| drop(actor.ask(Request::OpenFile { path: path.clone() })));
+    };
+    let shown = ShownProcesses::new(&[actor.pid()]);
+    let count_calls = || {
+        let mut command = shmadm();
+        shown.to(&mut command).args(["list", "--posix", "-o", "STATE"]);
+        Stopped::count_calls_of(command)
+    };
+    open(&mut actor, 50);
+    let few = count_calls();
+    open(&mut actor, 500);
+    let many = count_calls();
+    // Reading its flags would take at least four more.
     assert!(many < few + 500 * 4, "{few} calls for 50 descriptors, {many} for 550");
 }
 

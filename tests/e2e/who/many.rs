@@ -3,7 +3,8 @@
 use serde_json::Value;
 
 use crate::actor::Actor;
-use crate::support::run;
+use crate::sandbox::ShownProcesses;
+use crate::support::{run, shmadm};
 use crate::vanish::Stopped;
 
 /// Creates segments, each attached twice by an actor; returns their ids.
@@ -28,10 +29,16 @@ fn attachments(report: &Value) -> Vec<Vec<(i64, bool)>> {
 #[requires(Root)]
 fn an_attachment_more_costs_one_system_call() {
     let mut actor = Actor::start();
+    let shown = ShownProcesses::new(&[actor.pid()]);
+    let count_calls = || {
+        let mut command = shmadm();
+        shown.to(&mut command).args(["who", "--json"]);
+        Stopped::count_calls_of(command)
+    };
     attach_twice(&mut actor, 50);
-    let few = Stopped::count_calls(&["who", "--json"]);
+    let few = count_calls();
     attach_twice(&mut actor, 200);
-    let many = Stopped::count_calls(&["who", "--json"]);
+    let many = count_calls();
     let pid = i64::from(actor.pid());
     let report = run(["who", "--json"]).exits(0).json();
     assert_eq!(attachments(&report), vec![vec![(pid, true); 2]; 250]);
