@@ -51,7 +51,7 @@ fn in_mebibytes(bytes: u64) -> Size {
     Size((bytes >> 20) << 20)
 }
 
-/// Adds why there is no range of addresses for a mapping.
+/// Adds why no range of addresses is free for a mapping.
 pub(super) fn explain_address_space(system: &System, error: Error, address: Address, size: u64) -> Error {
     let (proc, thread) = (system.proc(), system.caller_thread());
     let size = size.checked_next_multiple_of(system.page_size()).unwrap_or(size);

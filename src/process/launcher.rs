@@ -50,7 +50,7 @@ pub(super) fn inherited(system: &System) -> Inherited {
     Inherited::new(set("SigBlk").unwrap_or(0), set("SigIgn").unwrap_or(0))
 }
 
-/// How the launcher is told which calls to report to its tracer.
+/// Which calls the launcher reports to its tracer, as an argument.
 const REPORTS: [(Option<bool>, &str); 3] = [(None, "none"), (Some(false), "sysv"), (Some(true), "posix")];
 
 /// Starts a launcher. Its calls on segments are reported to its tracer, with `Some(true)` also those on files. A command that does not exist is reported later, by exit code 127.

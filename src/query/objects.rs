@@ -331,7 +331,7 @@ fn lease(system: &System, object: &Object) -> Result<(), Errno> {
     sys::take_write_lease(file.as_fd(), object.posix().stat.uid)
 }
 
-/// Takes the lease of each file below a directory, one after the other: nothing is removed by what it shows.
+/// Tests each file below a directory with a lease, one after the other. Nothing is removed for what this shows.
 fn lease_below(system: &System, posix: &Posix) -> Result<(), Errno> {
     let directory = system.objects().map_err(|_| Errno::EIO)?;
     let name = posix.name.as_ref().ok_or(Errno::ENOENT)?;

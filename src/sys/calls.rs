@@ -51,8 +51,8 @@ pub(super) fn call_name(number: u64) -> Option<CallName> {
     SYSV.iter().chain(POSIX).find(is_it).map(|(name, _)| *name)
 }
 
-/// Makes the kernel report the calls of this process, and of those that it starts, to its tracer. Without a tracer, these
-/// calls fail with ENOSYS. Then makes such a call, shmdt(NULL): the tracer learns from its report that the filter works,
+/// Installs a filter that reports the calls of this process, and of those that it starts, to its tracer. Without a tracer,
+/// these calls fail with ENOSYS. Then calls shmdt(NULL): the report of this call shows the tracer that the filter works,
 /// and that no filter of a sandbox has precedence.
 ///
 /// Without CAP_SYS_ADMIN this sets no_new_privs. That changes nothing for setuid programs, which a tracer without

@@ -59,7 +59,7 @@ pub(crate) enum Resume {
 pub(crate) enum CallState {
     /// At its begin.
     Begins(CallName, [u64; 6]),
-    /// At its end, with the result or the negative errno. ERESTARTSYS and others are no errnos of programs.
+    /// At its end, with the result or the negative errno. Programs never see ERESTARTSYS and its kind.
     Ended(Result<u64, i32>),
     /// The begin of a call on segments that is not of the native architecture.
     Foreign,

@@ -18,7 +18,7 @@ impl Waker {
     /// The signal, which has no other use while a thread can be woken.
     pub(crate) const SIGNAL: Signal = Signal::SIGURG;
 
-    /// Lets the calling thread be woken.
+    /// Prepares the calling thread to be woken.
     pub(crate) fn of_this_thread() -> Result<Self, Errno> {
         let action = SigAction::new(SigHandler::Handler(wake), SaFlags::empty(), SigSet::empty());
         // SAFETY: `wake` does nothing.

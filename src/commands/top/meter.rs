@@ -94,7 +94,7 @@ impl Meter {
         interval.saturating_sub(self.start.elapsed())
     }
 
-    /// Makes the next round one with other groups, and due as soon as the scan allows.
+    /// Requests a round with the next groups as soon as the scan allows.
     pub(super) fn request_next_group(&mut self) {
         (self.by, self.is_requested) = (next_of(&By::ALL, self.by), true);
     }

@@ -26,7 +26,7 @@ pub(super) enum Mode {
     Starting { reported: bool },
     /// The filter reports the calls.
     Filter,
-    /// There is no filter: each call is a stop.
+    /// Without a filter, each call is a stop.
     EachCall,
 }
 

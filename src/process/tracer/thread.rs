@@ -27,7 +27,7 @@ pub(super) struct Inbox {
 }
 
 impl Inbox {
-    /// Takes all signals.
+    /// Removes and returns all signals.
     pub(super) fn take(&self) -> Vec<SignalOrigin> {
         std::mem::take(&mut *self.signals.lock().unwrap_or_else(PoisonError::into_inner))
     }

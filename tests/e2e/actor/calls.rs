@@ -29,7 +29,7 @@ pub(super) fn answer(request: &CallRequest) -> String {
     Errno::result(result).map_or_else(|errno| format!("{errno:?}"), |result| result.to_string())
 }
 
-/// Makes a call as a 32-bit program does; without the kernel's support this process gets SIGSEGV.
+/// Calls the kernel as a 32-bit program does; without the kernel's support this process gets SIGSEGV.
 #[cfg(target_arch = "x86_64")]
 fn compat(number: u32, [first, second, third]: [u32; 3]) -> i64 {
     let mut result = i64::from(number);
@@ -59,7 +59,7 @@ fn map(address: usize, size: usize) -> i64 {
     unsafe { libc::mmap(address, size, libc::PROT_NONE, flags, -1, 0) }.addr().cast_signed() as i64
 }
 
-/// Gives every second page of a mapping another protection, until there are too many mappings.
+/// Changes the protection of every second page of a mapping, until there are too many mappings.
 fn exhaust_mappings() -> i64 {
     let most = std::fs::read_to_string("/proc/sys/vm/max_map_count").unwrap();
     let pages: usize = most.trim().parse::<usize>().unwrap() + 2;

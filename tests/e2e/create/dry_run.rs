@@ -119,7 +119,7 @@ fn missing_rights_would_fail() {
         assert_would_fail(&without_locked_memory(&options).exits(4), cause);
         without_locked_memory(&options[..2]).exits(4).says(cause);
     }
-    // A limit on locked memory that would suffice is no right to huge pages.
+    // A sufficient limit on locked memory grants no huge pages.
     let huge = |options: &[&str]| finish(shmadm_as(NOBODY).args(["create", "--huge"]).args(options)).exits(4);
     assert_would_fail(&huge(&["-n"]), "membership in the group vm.hugetlb_shm_group (root)");
     huge(&[]).says("membership in the group vm.hugetlb_shm_group (root)");
