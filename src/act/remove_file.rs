@@ -279,7 +279,7 @@ struct Pending<'a> {
 }
 
 impl<'a> Pending<'a> {
-    /// Takes the lease of an object that is still as it was seen.
+    /// Begins a removal: takes the lease of an object that is still as it was seen.
     fn leased(directory: &'a ObjectDirectory, seen: &'a Posix) -> Result<Self, Failure> {
         let (name, file) = refer(directory, seen)?;
         let no_lease = |errno, call| match errno {

@@ -37,7 +37,7 @@ pub(crate) fn extents(system: &System, source: &Source, object: &Object) -> Resu
                     (Part::Data(data), Some(attachment)) => {
                         split(&mut extents, data, &resident(attachment, data)?, Residence::Swapped);
                     }
-                    // Without an attachment of this process there is no mincore. If nothing is swapped, data is resident.
+                    // mincore requires an attachment of this process. If nothing is swapped, data is resident.
                     (Part::Data(data), None) if object.swap == Some(0) => push(&mut extents, data, Residence::Resident),
                     (Part::Data(data), None) => push(&mut extents, data, Residence::Unknown),
                 }

@@ -99,7 +99,7 @@ requests! {
         "map-file" => MapFile { path: String },
         /// Opens a file for reading and writing; answers with the descriptor.
         "open-file" => OpenFile { path: String },
-        /// Takes a write lease on a file (F_SETLEASE).
+        /// Acquires a write lease on a file (F_SETLEASE).
         "lease-file" => LeaseFile { path: String },
         /// Closes a descriptor.
         "close-file" => CloseFile { descriptor: i32 },
