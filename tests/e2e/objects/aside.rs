@@ -93,10 +93,9 @@ fn an_object_left_aside_is_named_with_the_reason_why_it_was_not_removed() {
         for fails in [false, true] {
             let ran = left_aside(arguments, fails).exits(1);
             let ran = ran.says("cause: its name is now /.shmadm-aside=torch_4194304_1_1 and could not be restored");
-            ran.says(match fails {
-                true => "error: cannot remove object /torch_4194304_1_1: Input/output error (EIO, unlinkat)",
-                false => "error: cannot remove object /torch_4194304_1_1: it has changed since the lookup",
-            });
+            // The text of EIO depends on the C library.
+            let ran = ran.says("error: cannot remove object /torch_4194304_1_1: ");
+            ran.says(if fails { " (EIO, unlinkat)\n" } else { "_1: it has changed since the lookup\n" });
             assert_eq!(names(), [".shmadm-aside=torch_4194304_1_1", "torch_4194304_1_1"]);
             names().iter().for_each(|name| std::fs::remove_file(format!("/dev/shm/{name}")).unwrap());
         }
