@@ -36,7 +36,7 @@ fn exceeded_commit_limit(proc: &Path, size: u64) -> Option<String> {
     if procfs::sysctl(proc, "vm/overcommit_memory") != Some(OVERCOMMIT_NEVER) {
         return None;
     }
-    let (limit, committed) = (procfs::commit_limit(proc)?, procfs::committed(proc)?);
+    let (limit, committed) = (procfs::meminfo(proc, "CommitLimit:")?, procfs::meminfo(proc, "Committed_AS:")?);
     (committed.saturating_add(size) > limit).then(|| {
         format!(
             "vm.overcommit_memory is 2: processes have reserved {} of the limit of {} (CommitLimit)",

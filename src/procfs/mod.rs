@@ -20,10 +20,7 @@ pub(crate) use process::{
     namespace_of, open_namespace, other_thread_ids, other_threads, parent, pids, process_of, start_ticks, status_line,
     thread_path, tracer, uids,
 };
-pub(crate) use sysctl::{
-    Pool, commit_limit, committed, default_huge_page, forks, huge_page_sizes, memory_total, number as sysctl, pool,
-    shared_memory, swap_free, swap_total, swapped_out,
-};
+pub(crate) use sysctl::{Pool, forks, huge_page_sizes, meminfo, memory_total, number as sysctl, pool, swapped_out};
 pub(crate) use sysvipc::{each_segment, find_segment};
 
 /// A file of /proc that cannot be read or parsed.

@@ -273,11 +273,9 @@ pub(crate) fn holds_files(root: &Path, thread: &str, descriptor: &str) -> bool {
     number("scm_fds").or_else(|| number("UserFiles")).is_some_and(|number| number > 0)
 }
 
-/// Returns the real, effective, saved and file system uid of a process (proc_pid_status(5), Uid); `None` for a zombie: it
-/// has ended with all its threads, but its parent has not waited for it.
+/// Returns the real, effective, saved and file system uid of a process (proc_pid_status(5), Uid); `None` for a zombie.
 pub(crate) fn uids(root: &Path, pid: i32) -> Option<Vec<u32>> {
     let status = read(root, pid, "status").ok()?;
-    // A leader that has ended looks the same, but has other threads.
     if threads_after_exit(&status).is_some_and(|threads| threads <= 1) {
         return None;
     }

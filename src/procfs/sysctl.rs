@@ -23,38 +23,14 @@ pub(crate) fn forks(root: &Path) -> Option<u64> {
     line(&root.join("stat"), "processes ")?.parse().ok()
 }
 
-/// Reads a size of /proc/meminfo in bytes.
-fn meminfo(root: &Path, name: &str) -> Option<u64> {
+/// Reads a size of /proc/meminfo in bytes, such as `SwapTotal:`. `Hugepagesize:` is missing without huge pages.
+pub(crate) fn meminfo(root: &Path, name: &str) -> Option<u64> {
     line(&root.join("meminfo"), name)?.strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1024)
 }
 
 /// Returns the size of memory and swap in bytes.
 pub(crate) fn memory_total(root: &Path) -> Option<u64> {
-    meminfo(root, "MemTotal:")?.checked_add(swap_total(root)?)
-}
-
-/// Returns how many bytes processes may reserve if vm.overcommit_memory is 2.
-pub(crate) fn commit_limit(root: &Path) -> Option<u64> {
-    meminfo(root, "CommitLimit:")
-}
-
-/// Returns how many bytes processes have reserved.
-pub(crate) fn committed(root: &Path) -> Option<u64> {
-    meminfo(root, "Committed_AS:")
-}
-
-/// Returns the resident memory of all tmpfs, System V segments, memfds and shared anonymous mappings in bytes.
-pub(crate) fn shared_memory(root: &Path) -> Option<u64> {
-    meminfo(root, "Shmem:")
-}
-
-pub(crate) fn swap_total(root: &Path) -> Option<u64> {
-    meminfo(root, "SwapTotal:")
-}
-
-/// Returns the unused part of swap in bytes.
-pub(crate) fn swap_free(root: &Path) -> Option<u64> {
-    meminfo(root, "SwapFree:")
+    meminfo(root, "MemTotal:")?.checked_add(meminfo(root, "SwapTotal:")?)
 }
 
 /// Returns the number of pages written to swap since boot, including compressed swap (/proc/vmstat).
@@ -62,11 +38,6 @@ pub(crate) fn swapped_out(root: &Path) -> Option<u64> {
     let number = |name| line(&root.join("vmstat"), name)?.parse::<u64>().ok();
     // Kernels without zswap lack the line.
     Some(number("pswpout ")? + number("zswpout ").unwrap_or(0))
-}
-
-/// Returns the default huge page size in bytes; `None` if the kernel does not support huge pages.
-pub(crate) fn default_huge_page(root: &Path) -> Option<u64> {
-    meminfo(root, "Hugepagesize:")
 }
 
 /// Returns the supported huge page sizes in bytes, smallest first (/sys/kernel/mm/hugepages).
@@ -140,6 +111,9 @@ mod tests {
             directory(&[("meminfo", meminfo), ("vmstat", "pswpout 5\nzswpout 7\n")]),
         );
         assert_eq!((swapped_out(old.path()), swapped_out(new.path())), (Some(5), Some(12)));
-        assert_eq!((memory_total(new.path()), default_huge_page(new.path())), (Some(20 << 10), Some(2 << 20)));
+        assert_eq!(
+            (memory_total(new.path()), super::meminfo(new.path(), "Hugepagesize:")),
+            (Some(20 << 10), Some(2 << 20))
+        );
     }
 }

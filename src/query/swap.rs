@@ -19,7 +19,7 @@ pub(crate) struct Swap {
 
 impl Swap {
     pub(crate) fn now(system: &System, id: ShmId) -> Self {
-        let exists = procfs::swap_total(system.proc()) != Some(0);
+        let exists = procfs::meminfo(system.proc(), "SwapTotal:") != Some(0);
         let of_segment = || lookup(system, id, Needs::RESIDENT).ok().flatten().and_then(|segment| segment.swap);
         Self {
             exists,

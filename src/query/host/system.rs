@@ -168,9 +168,9 @@ impl System {
 
     /// Returns whether any page of the machine is in swap, or that is unknown.
     pub(in crate::query) fn swap_is_used(&self) -> bool {
-        *self.swap_is_used.get_or_init(|| match (procfs::swap_total(&self.proc), procfs::swap_free(&self.proc)) {
-            (Some(total), Some(free)) => total != free,
-            _ => true,
+        *self.swap_is_used.get_or_init(|| {
+            let size = |name| procfs::meminfo(&self.proc, name);
+            size("SwapTotal:").is_none_or(|total| size("SwapFree:") != Some(total))
         })
     }
 
@@ -348,7 +348,7 @@ impl System {
 
     /// Returns the default huge page size in bytes; `None` if the kernel has no huge pages.
     pub(crate) fn huge_page_size(&self) -> Option<u64> {
-        procfs::default_huge_page(&self.proc)
+        procfs::meminfo(&self.proc, "Hugepagesize:")
     }
 
     /// Returns whether /proc belongs to this pid namespace. The /proc of another one shows this process with another
