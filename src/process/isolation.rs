@@ -64,7 +64,7 @@ fn differs(system: &System, (name, value): &Limit) -> bool {
 fn copy_limits(system: &System, wanted: &[Limit]) -> Vec<String> {
     let set = |(name, value): &Limit| {
         let error = std::fs::write(system.proc().join("sys").join(name), value.to_string()).err()?;
-        let errno = Errno::from_raw(error.raw_os_error().unwrap_or_default());
+        let errno = sys::errno_of(&error);
         let name = name.replace('/', ".");
         Some(format!("cannot set {name} to {value} in the command's IPC namespace: {}", strerror(errno)))
     };
@@ -113,7 +113,7 @@ fn write_id_maps(ids: [(u32, u32); 2]) -> Result<(), SysError> {
     let _ = std::fs::write("/proc/self/setgroups", "deny");
     for (name, (inside, outside)) in ["uid_map", "gid_map"].into_iter().zip(ids) {
         std::fs::write(format!("/proc/self/{name}"), format!("{inside} {outside} 1")).map_err(|error| SysError {
-            errno: Errno::from_raw(error.raw_os_error().unwrap_or_default()),
+            errno: sys::errno_of(&error),
             call: if name == "uid_map" { "write uid_map" } else { "write gid_map" },
         })?;
     }

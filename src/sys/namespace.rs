@@ -9,6 +9,7 @@ use nix::libc::{self, NS_GET_NSTYPE, NS_GET_PARENT, NS_GET_USERNS};
 use nix::sched::{CloneFlags, setns};
 
 use super::SysError;
+use super::object::errno;
 
 /// Moves this thread to an IPC namespace, or this process, which must be single-threaded, to a user namespace.
 /// Fails as setns(2): EPERM without CAP_SYS_ADMIN (for an IPC namespace: here and in the user namespace that owns it),
@@ -30,7 +31,7 @@ pub(crate) fn unshare(kinds: CloneFlags) -> Result<(), SysError> {
 /// Fails as mount(2): EPERM without CAP_SYS_ADMIN in the user namespace that owns the mount namespace.
 pub(crate) fn mount_private_tmpfs(directory: &str, size: u64, inodes: u64, mode: u32) -> Result<(), SysError> {
     use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
-    let failed = |error: rustix::io::Errno| SysError { errno: Errno::from_raw(error.raw_os_error()), call: "mount" };
+    let failed = |error| SysError { errno: errno(error), call: "mount" };
     mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC).map_err(failed)?;
     let options = CString::new(format!("size={size},nr_inodes={inodes},mode={mode:o}")).unwrap_or_default();
     let flags = MountFlags::NOSUID | MountFlags::NODEV;
@@ -40,23 +41,19 @@ pub(crate) fn mount_private_tmpfs(directory: &str, size: u64, inodes: u64, mode:
 /// Opens the user namespace that owns a namespace (NS_GET_USERNS).
 /// Fails as ioctl(2): EPERM if it is neither the current user namespace nor a descendant.
 pub(crate) fn owning_user_namespace(namespace: BorrowedFd<'_>) -> Result<OwnedFd, SysError> {
-    // SAFETY: NS_GET_USERNS takes no argument.
-    let descriptor = unsafe { libc::ioctl(namespace.as_raw_fd(), NS_GET_USERNS) };
-    if descriptor < 0 {
-        return Err(SysError::last("ioctl NS_GET_USERNS"));
-    }
-    // SAFETY: the kernel has just created this descriptor, and nothing else owns it.
-    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+    open_related(namespace, NS_GET_USERNS, "ioctl NS_GET_USERNS")
 }
 
 /// Opens the parent of a user namespace (NS_GET_PARENT).
 /// Fails as ioctl(2): EPERM if it is neither the current user namespace nor a descendant.
 pub(crate) fn parent_user_namespace(namespace: BorrowedFd<'_>) -> Result<OwnedFd, SysError> {
-    // SAFETY: NS_GET_PARENT takes no argument.
-    let descriptor = unsafe { libc::ioctl(namespace.as_raw_fd(), NS_GET_PARENT) };
-    if descriptor < 0 {
-        return Err(SysError::last("ioctl NS_GET_PARENT"));
-    }
+    open_related(namespace, NS_GET_PARENT, "ioctl NS_GET_PARENT")
+}
+
+/// Opens another namespace by NS_GET_USERNS or NS_GET_PARENT.
+fn open_related(namespace: BorrowedFd<'_>, request: libc::Ioctl, call: &'static str) -> Result<OwnedFd, SysError> {
+    // SAFETY: the requests take no argument.
+    let descriptor = SysError::check(unsafe { libc::ioctl(namespace.as_raw_fd(), request) }, call)?;
     // SAFETY: the kernel has just created this descriptor, and nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
 }

@@ -20,32 +20,32 @@ use rustix::fs::{
 use super::kernel::{Cachestat, CachestatRange, SYS_CACHESTAT};
 use crate::model::{Device, FileId, FileStat, FileTime};
 
-fn errno(error: rustix::io::Errno) -> Errno {
+pub(super) fn errno(error: rustix::io::Errno) -> Errno {
     Errno::from_raw(error.raw_os_error())
 }
 
+/// How to open a directory to list it.
+const LISTING: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
 /// Opens a directory to list it.
 pub(crate) fn open_directory(path: &Path) -> Result<OwnedFd, Errno> {
-    fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).map_err(errno)
+    fs::open(path, LISTING, Mode::empty()).map_err(errno)
 }
 
-/// How to resolve a path below a directory that another user may control: no symbolic link is followed, and nothing outside
-/// is reached.
+/// How [`open_directory_below`] and [`refer_below`] resolve a path.
 const BELOW: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_MAGICLINKS);
 
 /// Opens a directory below a root directory that another user may control: no symbolic link is followed, and nothing
 /// outside is reached.
 pub(crate) fn open_directory_below(root: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    fs::openat2(root, path, flags, Mode::empty(), BELOW).map_err(errno)
+    fs::openat2(root, path, LISTING, Mode::empty(), BELOW).map_err(errno)
 }
 
 /// Opens a directory in another one as safely, unless something else is mounted on it (EXDEV).
 pub(crate) fn open_subdirectory(parent: BorrowedFd<'_>, name: &OsStr) -> Result<OwnedFd, Errno> {
     let resolve =
         ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    fs::openat2(parent, name, flags, Mode::empty(), resolve).map_err(errno)
+    fs::openat2(parent, name, LISTING, Mode::empty(), resolve).map_err(errno)
 }
 
 /// Returns a descriptor that refers to a file or directory below a root directory that another user may control, without

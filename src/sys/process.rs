@@ -11,6 +11,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::SysError;
 use super::kernel::{KCMP_FILES, KCMP_VM};
+use super::object::errno;
 
 /// Opens a pidfd (pidfd_open(2), Linux 5.3).
 /// Fails with ESRCH if there is no such process, EINVAL or ENOENT if the number is a thread's, ENOSYS or EPERM in
@@ -18,7 +19,7 @@ use super::kernel::{KCMP_FILES, KCMP_VM};
 pub(crate) fn open_pidfd(pid: i32) -> Result<OwnedFd, SysError> {
     let failed = |errno| SysError { errno, call: "pidfd_open" };
     let process = Pid::from_raw(pid.max(0)).ok_or_else(|| failed(Errno::ESRCH))?;
-    pidfd_open(process, PidfdFlags::empty()).map_err(|error| failed(Errno::from_raw(error.raw_os_error())))
+    pidfd_open(process, PidfdFlags::empty()).map_err(|error| failed(errno(error)))
 }
 
 /// Waits until a process has exited or the timeout expires. Returns whether it has exited.

@@ -32,21 +32,16 @@ pub(crate) fn segment_mappings(
             Err(Errno::ENAMETOOLONG) => query(maps, PROCMAP_QUERY_VMA_SHARED, address, None),
             found => found,
         };
-        let found = match found {
-            Ok(found) => found,
-            Err(Errno::ENOENT) => return Ok(()),
-            Err(errno) => return Err(errno),
-        };
+        let Some(found) = found? else { return Ok(()) };
         address = found.vma_end;
         let device = Device(found.dev_major, found.dev_minor);
         if name.starts_with(SEGMENT_NAME) && wanted(device, found.inode) {
-            let writable = found.vma_flags & PROCMAP_QUERY_VMA_WRITABLE != 0;
             visit(Mapping {
                 start: found.vma_start,
                 end: found.vma_end,
                 device,
                 inode: found.inode,
-                access: if writable { Access::ReadWrite } else { Access::ReadOnly },
+                access: access(&found),
                 key: Mapping::key_in(&name),
             });
         }
@@ -63,37 +58,42 @@ pub(crate) fn file_mappings(
 ) -> Result<(), Errno> {
     let mut address = 0;
     let mut name = [0_u8; 4096];
-    loop {
-        let found = match query(maps, 0, address, None) {
-            Ok(found) => found,
-            Err(Errno::ENOENT) => return Ok(()),
-            Err(errno) => return Err(errno),
-        };
+    while let Some(found) = query(maps, 0, address, None)? {
         address = found.vma_end;
         let device = Device(found.dev_major, found.dev_minor);
         if !devices.contains(&device) {
             continue;
         }
         let length = match query(maps, 0, found.vma_start, Some(&mut name)) {
-            Ok(again) if again.vma_start == found.vma_start => {
+            Ok(Some(again)) if again.vma_start == found.vma_start => {
                 usize::try_from(again.vma_name_size).unwrap_or_default().saturating_sub(1)
             }
             _ => 0,
         };
-        let has = |flag| found.vma_flags & flag != 0;
         let mapping = FileMapping {
             file: FileId { device, inode: found.inode },
             start: found.vma_start,
             end: found.vma_end,
-            access: if has(PROCMAP_QUERY_VMA_WRITABLE) { Access::ReadWrite } else { Access::ReadOnly },
-            private: !has(PROCMAP_QUERY_VMA_SHARED),
+            access: access(&found),
+            private: found.vma_flags & PROCMAP_QUERY_VMA_SHARED == 0,
         };
         visit(mapping, name.get(..length).unwrap_or_default());
     }
+    Ok(())
 }
 
-/// Queries the first file mapping with these flags at or after an address, with its name if there is a buffer.
-fn query(maps: BorrowedFd<'_>, flags: u64, address: u64, name: Option<&mut [u8]>) -> Result<ProcmapQuery, Errno> {
+fn access(mapping: &ProcmapQuery) -> Access {
+    if mapping.vma_flags & PROCMAP_QUERY_VMA_WRITABLE == 0 { Access::ReadOnly } else { Access::ReadWrite }
+}
+
+/// Queries the first file mapping with these flags at or after an address, with its name if there is a buffer. `None` if
+/// there is no such mapping.
+fn query(
+    maps: BorrowedFd<'_>,
+    flags: u64,
+    address: u64,
+    name: Option<&mut [u8]>,
+) -> Result<Option<ProcmapQuery>, Errno> {
     let mut query = ProcmapQuery {
         size: size_of::<ProcmapQuery>() as u64,
         query_flags: PROCMAP_QUERY_COVERING_OR_NEXT_VMA | PROCMAP_QUERY_FILE_BACKED_VMA | flags,
@@ -107,5 +107,9 @@ fn query(maps: BorrowedFd<'_>, flags: u64, address: u64, name: Option<&mut [u8]>
     // SAFETY: the kernel reads and writes `size` bytes, which is the complete live structure. The name's address is
     // null or that of a live buffer, of which the kernel writes at most `vma_name_size`.
     let result = unsafe { libc::ioctl(maps.as_raw_fd(), PROCMAP_QUERY, &raw mut query) };
-    Errno::result(result).map(|_| query)
+    match Errno::result(result) {
+        Ok(_) => Ok(Some(query)),
+        Err(Errno::ENOENT) => Ok(None),
+        Err(errno) => Err(errno),
+    }
 }

@@ -89,17 +89,11 @@ impl Watch {
         std::mem::forget(writer);
         let recording = SigAction::new(SigHandler::Handler(record), SaFlags::empty(), SigSet::empty());
         for signal in TERMINATING {
-            // SAFETY: `record` only uses atomics and write(2), which are async-signal-safe.
-            let before = unsafe { sigaction(signal, &recording) }?;
-            if matches!(before.handler(), SigHandler::SigIgn) && !always {
-                // SAFETY: this restores the previous disposition.
-                unsafe { sigaction(signal, &before) }?;
-            }
+            install(signal, &recording, !always)?;
         }
         // Exceeding RLIMIT_FSIZE must be an error of write(2) (EFBIG), so that the command can clean up.
         let ignoring = SigAction::new(SigHandler::Handler(ignore), SaFlags::SA_RESTART, SigSet::empty());
-        // SAFETY: `ignore` does nothing.
-        unsafe { sigaction(SIGXFSZ, &ignoring) }?;
+        install(SIGXFSZ, &ignoring, false)?;
         sigprocmask(SigmaskHow::SIG_UNBLOCK, Some(&SigSet::from_iter(TERMINATING)), None)?;
         Ok(Self { reader })
     }
@@ -107,15 +101,7 @@ impl Watch {
     /// Also records SIGTSTP, SIGCONT and SIGWINCH, each of which ends a wait. Other system calls are restarted.
     pub(crate) fn add_terminal(&self) -> Result<(), Errno> {
         let recording = SigAction::new(SigHandler::Handler(record_terminal), SaFlags::SA_RESTART, SigSet::empty());
-        for signal in [SIGTSTP, SIGCONT, SIGWINCH] {
-            // SAFETY: `record_terminal` only uses atomics and write(2), which are async-signal-safe.
-            let before = unsafe { sigaction(signal, &recording) }?;
-            if signal == SIGTSTP && matches!(before.handler(), SigHandler::SigIgn) {
-                // SAFETY: this restores the previous disposition.
-                unsafe { sigaction(signal, &before) }?;
-            }
-        }
-        Ok(())
+        [SIGTSTP, SIGCONT, SIGWINCH].into_iter().try_for_each(|signal| install(signal, &recording, signal == SIGTSTP))
     }
 
     /// Stops this process as SIGTSTP does, until it is continued.
@@ -167,6 +153,17 @@ impl Watch {
             }
         }
     }
+}
+
+/// Installs one of the handlers of this module; with `respects_ignored`, not for a signal that is ignored.
+fn install(signal: Signal, action: &SigAction, respects_ignored: bool) -> Result<(), Errno> {
+    // SAFETY: the handlers only use atomics and write(2), which are async-signal-safe.
+    let before = unsafe { sigaction(signal, action) }?;
+    if respects_ignored && matches!(before.handler(), SigHandler::SigIgn) {
+        // SAFETY: this restores the previous disposition.
+        unsafe { sigaction(signal, &before) }?;
+    }
+    Ok(())
 }
 
 /// Returns a timeout for poll(2), rounded up: the last fraction of a millisecond would be a busy loop.
