@@ -92,9 +92,7 @@ impl PendingSegment {
             Ok(()) => error,
             Err(failure) if matches!(failure.errno, Errno::EINVAL | Errno::EIDRM) => error,
             Err(failure) => {
-                let cause = error.cause.as_ref().map(|cause| format!("{cause}; ")).unwrap_or_default();
-                let failure = OsError::from(failure);
-                error.cause(format!("{cause}segment {id} exists and cannot be removed: {failure}"))
+                error.also(&format!("segment {id} exists and cannot be removed: {}", OsError::from(failure)))
             }
         }
     }

@@ -107,14 +107,16 @@ impl Invocation {
         self
     }
 
+    /// Returns whether one of these options is among the arguments, perhaps with a value (`--ns=7`).
+    pub(crate) fn has_option(&self, options: &[&str]) -> bool {
+        let mut names = self.arguments.iter().filter_map(|word| word.to_str()?.split('=').next());
+        names.any(|name| options.contains(&name))
+    }
+
     /// Completes the command for a namespace, as `--ns` names it; `None` if no command enters it.
     pub(crate) fn in_namespace(mut self, namespace: &OsStr) -> Option<Self> {
-        let is_given = |word: &OsString| {
-            let option = word.to_str().and_then(|word| word.split('=').next());
-            option.is_some_and(|option| ["--ns", "--all-ns"].contains(&option))
-        };
         match self.program {
-            Program::Shmadm if !self.arguments.iter().any(is_given) => {
+            Program::Shmadm if !self.has_option(&["--ns", "--all-ns"]) => {
                 self.arguments.splice(0..0, ["--ns".into(), namespace.to_owned()]);
             }
             Program::Other if self.arguments.first().is_some_and(|first| first == "sysctl") => {

@@ -46,11 +46,11 @@ impl Kind {
         }
     }
 
-    /// Returns the kind of a failed call on a file.
+    /// Returns the kind of a failed call.
     const fn of(errno: Errno) -> Self {
         match errno {
             Errno::EACCES | Errno::EPERM => Self::Permission,
-            Errno::ENOENT => Self::NotFound,
+            Errno::ENOENT | Errno::EIDRM => Self::NotFound,
             Errno::EEXIST => Self::Exists,
             _ => Self::Failed,
         }
@@ -134,7 +134,7 @@ impl Error {
         Self { kind, message: message.into(), source: None, target: None, cause: None, hints: Vec::new() }
     }
 
-    /// Creates the error of a failed call on a file. The errno decides its kind.
+    /// Creates the error of a failed call. The errno decides its kind.
     pub(crate) fn call(message: impl Into<String>, errno: Errno, call: &'static str) -> Self {
         Self::new(Kind::of(errno), message).os(errno, call)
     }

@@ -31,15 +31,9 @@ const SHM_STAT_ANY: i32 = 15;
 const BAD_POINTER: &str = "the address of the structure is not in the memory of the process";
 
 impl Error {
-    /// Creates the error of a failed call; the errno decides the kind.
+    /// Creates the error of a failed call.
     pub(super) fn failed_call(message: impl Into<String>, failure: SysError) -> Self {
-        let kind = match failure.errno {
-            Errno::EACCES | Errno::EPERM => Kind::Permission,
-            Errno::ENOENT | Errno::EIDRM => Kind::NotFound,
-            Errno::EEXIST => Kind::Exists,
-            _ => Kind::Failed,
-        };
-        Self::new(kind, message).os(failure.errno, failure.call)
+        Self::call(message, failure.errno, failure.call)
     }
 }
 

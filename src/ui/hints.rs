@@ -107,7 +107,7 @@ impl HintContext {
     /// Adds the namespace of `--ns` and the directory of `--dir`; `None` if no command enters the namespace.
     fn with_namespace(&self, mut command: Invocation) -> Option<Invocation> {
         if let (Program::Shmadm, Some(directory)) = (command.program, &self.directory)
-            && !names(&command.arguments, &["--dir"])
+            && !command.has_option(&["--dir"])
         {
             command.arguments.splice(0..0, ["--dir".into(), directory.clone()]);
         }
@@ -116,12 +116,6 @@ impl HintContext {
             None => Some(command),
         }
     }
-}
-
-/// Returns whether one of these options is among the arguments, perhaps with a value (`--ns=7`).
-fn names(arguments: &[OsString], options: &[&str]) -> bool {
-    let option = |it: &OsString| it.to_str().and_then(|word| word.split('=').next().map(str::to_owned));
-    arguments.iter().filter_map(option).any(|word| options.contains(&&*word))
 }
 
 #[cfg(test)]
