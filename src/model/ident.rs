@@ -58,9 +58,7 @@ impl Ident {
             Self::File(file) => format!("obj:{file}"),
         }
     }
-}
 
-impl Ident {
     /// Returns the identity as an argument, byte for byte.
     pub(crate) fn typed(&self) -> OsString {
         match self {

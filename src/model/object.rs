@@ -147,20 +147,29 @@ impl Object {
         }
     }
 
-    /// Returns the device and inode of a POSIX object.
-    pub(crate) fn file(&self) -> Option<FileId> {
+    pub(crate) fn posix_mut(&mut self) -> &mut Posix {
+        match &mut self.kind {
+            ObjectKind::Posix(posix) => posix,
+            ObjectKind::SysV(sysv) => unreachable!("segment {} is not a POSIX object", sysv.id),
+        }
+    }
+
+    /// Returns what only a POSIX object has, unless it is a segment.
+    pub(crate) fn as_posix(&self) -> Option<&Posix> {
         match &self.kind {
-            ObjectKind::Posix(posix) => Some(posix.file()),
+            ObjectKind::Posix(posix) => Some(posix),
             ObjectKind::SysV(_) => None,
         }
     }
 
+    /// Returns the device and inode of a POSIX object.
+    pub(crate) fn file(&self) -> Option<FileId> {
+        self.as_posix().map(Posix::file)
+    }
+
     /// Returns the processes that use a POSIX object, if they were looked for.
     pub(crate) fn file_users(&self) -> Option<&Arc<FileUsers>> {
-        match &self.kind {
-            ObjectKind::Posix(posix) => posix.users.as_ref(),
-            ObjectKind::SysV(_) => None,
-        }
+        self.as_posix()?.users.as_ref()
     }
 
     /// Returns its key, if it is of a kind that has one.

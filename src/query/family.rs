@@ -11,13 +11,13 @@ use super::failure::QueryError;
 use super::host::System;
 use super::inventory;
 use super::state::state;
-use crate::model::{Device, FileId, Needs, Object, ObjectKind};
+use crate::model::{Device, FileId, Needs, Object};
 
 /// A family, and the file system in which it is.
 type Key = (Device, Arc<str>);
 
 fn key(object: &Object) -> Option<Key> {
-    let ObjectKind::Posix(posix) = &object.kind else { return None };
+    let posix = object.as_posix()?;
     Some((posix.file().device, posix.family.clone()?))
 }
 
@@ -64,9 +64,8 @@ impl Families {
     pub(super) fn add_to(&self, system: &System, object: &mut Object) {
         let Some(key) = key(object) else { return };
         let family = self.0.get(&key).copied().unwrap_or_default();
-        if let ObjectKind::Posix(posix) = &mut object.kind {
-            (posix.family_in_use, posix.is_proven) = family;
-        }
+        let posix = object.posix_mut();
+        (posix.family_in_use, posix.is_proven) = family;
         if object.state.is_some() {
             object.state = Some(state(system, object));
         }

@@ -12,7 +12,7 @@ use super::inventory::{self, idle_seconds};
 use super::state::state;
 use super::users::{ObjectScan, ObjectSearch, UnlinkedFacts, refer_via_user, scan_objects, some_are_in_flight};
 use crate::model::{
-    Device, FileId, FileStat, FileType, FileUsers, HiddenBy, Needs, Object, ObjectKind, Posix, PosixUsage, path_text,
+    Device, FileId, FileStat, FileType, FileUsers, HiddenBy, Needs, Object, Posix, PosixUsage, path_text,
 };
 use crate::sys::{self, Errno, FileSystem, Opening};
 
@@ -115,9 +115,7 @@ fn nameless_objects(
             UnlinkedFacts::Mapped(length) => {
                 let stat = FileStat { file: *file, size: *length, ..FileStat::REGULAR };
                 let mut object = nameless(&stat, Needs::empty());
-                if let ObjectKind::Posix(posix) = &mut object.kind {
-                    posix.lacks_attributes = true;
-                }
+                object.posix_mut().lacks_attributes = true;
                 object
             }
         };
@@ -286,7 +284,7 @@ pub(crate) fn needed_by(system: &System, objects: &[&Object]) -> Result<Vec<Opti
 fn ask_leases(system: &System, objects: &mut [Object]) {
     let mut in_flight = None;
     for object in objects {
-        let ObjectKind::Posix(posix) = &object.kind else { continue };
+        let Some(posix) = object.as_posix() else { continue };
         let users = posix.users.clone().unwrap_or_default();
         if posix.name.is_none() || !users.list.is_empty() {
             continue;
@@ -309,9 +307,7 @@ fn ask_leases(system: &System, objects: &mut [Object]) {
                 users.hidden.push(HiddenBy::Unknown);
             }
         }
-        if let ObjectKind::Posix(posix) = &mut object.kind {
-            posix.users = Some(Arc::new(users));
-        }
+        object.posix_mut().users = Some(Arc::new(users));
         object.idle_seconds = idle_seconds(system, object);
         if object.state.is_some() {
             object.state = Some(state(system, object));
@@ -359,12 +355,11 @@ pub(crate) enum OpenError {
 }
 
 fn finish(system: &System, object: &mut Object, scan: &ObjectScan, needs: Needs) {
-    if let ObjectKind::Posix(posix) = &mut object.kind {
-        posix.users = Some(match posix.file_type {
-            FileType::Dir => scan.users_below(posix),
-            _ => scan.users(posix.file()),
-        });
-    }
+    let posix = object.posix_mut();
+    posix.users = Some(match posix.file_type {
+        FileType::Dir => scan.users_below(posix),
+        _ => scan.users(posix.file()),
+    });
     object.idle_seconds = idle_seconds(system, object);
     if needs.contains(Needs::STATE) {
         object.state = Some(state(system, object));

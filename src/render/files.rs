@@ -6,10 +6,7 @@ use crate::model::{FileUser, Needs, Object, ObjectKind, Posix};
 
 /// Returns the cell of a field that only a file has.
 pub(super) fn posix<'a>(object: &'a Object, cell: impl FnOnce(&'a Posix) -> Cell<'a>) -> Cell<'a> {
-    match &object.kind {
-        ObjectKind::Posix(posix) => cell(posix),
-        ObjectKind::SysV(_) => Cell::Null,
-    }
+    Cell::of(object.as_posix(), cell)
 }
 
 /// Returns the cell of an attribute; null if the attributes are not known.
@@ -19,16 +16,12 @@ fn known<'a>(object: &'a Object, cell: impl FnOnce(&'a Posix) -> Cell<'a>) -> Ce
 
 /// Returns the cell of a size; null for a directory that could not be read to its end.
 fn whole<'a>(object: &'a Object, cell: impl FnOnce() -> Cell<'a>) -> Cell<'a> {
-    match &object.kind {
-        ObjectKind::Posix(posix) if posix.is_partial => Cell::Null,
-        _ => cell(),
-    }
+    if object.as_posix().is_some_and(|posix| posix.is_partial) { Cell::Null } else { cell() }
 }
 
 /// Returns an entry for each process that uses a file; `None` if they were not looked for.
 fn users(object: &Object) -> Option<impl Iterator<Item = &FileUser>> {
-    let ObjectKind::Posix(posix) = &object.kind else { return None };
-    posix.users.as_deref().map(|users| users.processes().filter_map(|process| process.first()))
+    object.file_users().map(|users| users.processes().filter_map(|process| process.first()))
 }
 
 /// The width to which a narrow terminal shortens the name of an object, which can have 255 bytes.

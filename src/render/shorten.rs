@@ -37,7 +37,7 @@ pub(super) fn list(list: &str, width: usize, ellipsis: &str) -> String {
 }
 
 /// Returns the beginning of a text that is at most this wide.
-fn first(text: &str, width: usize) -> &str {
+pub(super) fn first(text: &str, width: usize) -> &str {
     &text[..fitting(text.chars(), width)]
 }
 

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
-use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+use unicode_width::UnicodeWidthStr;
 
 use super::human::{change, size};
-use super::{Cell, Column, UsageReport};
+use super::{Cell, Column, UsageReport, shorten};
 use crate::model::{Ident, Instance, Source, Stamp};
 
 /// One round.
@@ -121,16 +121,8 @@ pub(crate) fn spark_line(values: impl ExactSizeIterator<Item = u64> + Clone, wid
 }
 
 /// Returns the beginning of a line that is at most so wide.
-pub(crate) fn clip(line: &str, mut width: usize) -> &str {
-    if line.width() <= width {
-        return line;
-    }
-    let fits = |(_, character): &(usize, char)| {
-        let rest = width.checked_sub(character.width().unwrap_or(0));
-        width = rest.unwrap_or(0);
-        rest.is_none()
-    };
-    line.char_indices().find(fits).map_or(line, |(end, _)| &line[..end])
+pub(crate) fn clip(line: &str, width: usize) -> &str {
+    if line.width() <= width { line } else { shorten::first(line, width) }
 }
 
 #[cfg(test)]

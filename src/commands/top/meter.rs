@@ -197,16 +197,14 @@ fn per_second(now: u64, before: u64, elapsed: Duration) -> i64 {
 impl Round {
     /// Sorts segments and objects: the largest first, or by name.
     pub(super) fn sort(&mut self, sort: Sort) {
-        let by_name = |one: &LargeObject, next: &LargeObject| one.key.cmp(&next.key);
-        match sort {
-            Sort::Rss => self.objects.sort_by(|one, next| next.rss.cmp(&one.rss).then_with(|| by_name(one, next))),
-            Sort::Change => {
-                self.objects.sort_by(|one, next| next.change.cmp(&one.change).then_with(|| by_name(one, next)))
-            }
-            Sort::Size => self.objects.sort_by(|one, next| next.size.cmp(&one.size).then_with(|| by_name(one, next))),
-            Sort::Name => {
-                self.objects.sort_by(|one, next| one.target.cmp(&next.target).then_with(|| by_name(one, next)))
-            }
-        }
+        self.objects.sort_by(|one, next| {
+            let order = match sort {
+                Sort::Rss => next.rss.cmp(&one.rss),
+                Sort::Change => next.change.cmp(&one.change),
+                Sort::Size => next.size.cmp(&one.size),
+                Sort::Name => one.target.cmp(&next.target),
+            };
+            order.then_with(|| one.key.cmp(&next.key))
+        });
     }
 }

@@ -10,6 +10,11 @@ impl IdRange {
     pub(super) fn offset(&self, inside: u32) -> Option<u32> {
         inside.checked_sub(self.inside).filter(|offset| *offset < self.count)
     }
+
+    /// Returns the id inside the namespace of one outside.
+    pub(super) fn inside_of(&self, outside: u32) -> Option<u32> {
+        outside.checked_sub(self.outside).filter(|offset| *offset < self.count).map(|offset| self.inside + offset)
+    }
 }
 
 /// The id maps of the user namespace that was entered; empty if none was.
@@ -27,8 +32,7 @@ pub(in crate::query) fn to_caller(map: &[IdRange], id: u32) -> u32 {
 
 /// Converts one of the caller's ids to the namespace; `None` if it has no mapping.
 pub(super) fn to_namespace(map: &[IdRange], id: u32) -> Option<u32> {
-    let outside = |range: &&IdRange| id.checked_sub(range.outside).is_some_and(|offset| offset < range.count);
-    if map.is_empty() { Some(id) } else { map.iter().find(outside).map(|range| range.inside + (id - range.outside)) }
+    if map.is_empty() { Some(id) } else { map.iter().find_map(|range| range.inside_of(id)) }
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use nix::sys::resource::getrlimit;
 
 use super::system::System;
 use crate::model::{Object, ObjectKind};
-use crate::procfs::{self, IdRange};
+use crate::procfs;
 use crate::sys::{self, SysError};
 
 /// What /proc/PID/ns/user links to in the initial user namespace (PROC_USER_INIT_INO of linux/proc_ns.h).
@@ -123,8 +123,7 @@ pub(crate) fn maps_file(system: &System, uid: u32, gid: u32) -> Option<bool> {
     let pid = system.other_caller().unwrap_or(std::process::id().cast_signed());
     let has = |name, id: u32| {
         let map = procfs::id_map(system.proc(), pid, name)?;
-        let is_in = |range: &IdRange| id.checked_sub(range.outside).is_some_and(|offset| offset < range.count);
-        Some(map.iter().any(is_in))
+        Some(map.iter().any(|range| range.inside_of(id).is_some()))
     };
     Some(has("uid_map", uid)? && has("gid_map", gid)?)
 }

@@ -161,9 +161,8 @@ fn add_contents(directory: &ObjectDirectory, name: &ObjectName, size: &mut u64, 
 pub(crate) fn as_semaphore(system: &System, mut object: Object) -> Option<Object> {
     let (directory, name) = (system.objects().ok()?, object.posix().name.clone()?);
     let (value, waiters) = semaphore(directory, &name, &object.posix().stat)?;
-    if let ObjectKind::Posix(posix) = &mut object.kind {
-        (posix.file_type, posix.value, posix.waiters) = (FileType::Sem, Some(value), Some(waiters));
-    }
+    let posix = object.posix_mut();
+    (posix.file_type, posix.value, posix.waiters) = (FileType::Sem, Some(value), Some(waiters));
     Some(object)
 }
 

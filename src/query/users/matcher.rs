@@ -17,7 +17,7 @@ use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use super::origin::Origin;
-use super::scan::{ScanResult, SegmentMapping, inode_of};
+use super::scan::{ScanResult, SegmentMapping, inode_of, is_in_namespace};
 use crate::model::{Key, Object, SegmentUser, SegmentUsers, ShmId};
 use crate::procfs;
 use crate::query::host::System;
@@ -86,7 +86,9 @@ impl<'a> Matcher<'a> {
             if !origin.size_matches(segment) {
                 continue;
             }
-            let in_namespace = is_in(system, &mappings[index], segment.ipc_namespace());
+            let (mapping, namespace) = (&mappings[index], segment.ipc_namespace());
+            let in_namespace =
+                namespace.is_some() && (mapping.ns == namespace || is_in_namespace(system, mapping.pid, namespace));
             match groups.iter_mut().find(|group| group.origin == origin) {
                 Some(group) => {
                     group.members.push(index);
@@ -283,14 +285,6 @@ impl Distinct {
 /// Returns the key in the names of a segment's mappings; unknown if the segment has lost it (IPC_RMID).
 fn original_key(segment: &Object) -> Option<Key> {
     (!segment.sysv().dest).then_some(segment.sysv().key)
-}
-
-/// Returns whether a process, or one of its threads, is in an IPC namespace.
-fn is_in(system: &System, mapping: &SegmentMapping, namespace: Option<u64>) -> bool {
-    let threads = || procfs::other_threads(system.proc(), mapping.pid);
-    namespace.is_some()
-        && (mapping.ns == namespace
-            || threads().iter().any(|thread| procfs::namespace_of(system.proc(), thread) == namespace))
 }
 
 fn attacher(system: &System, mapping: &SegmentMapping, certain: bool, shared_with: Option<Vec<i32>>) -> SegmentUser {

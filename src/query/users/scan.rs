@@ -120,7 +120,8 @@ impl ScanResult {
     }
 }
 
-fn is_in_namespace(system: &System, pid: i32, namespace: Option<u64>) -> bool {
+/// Returns whether a process, or one of its threads, is in an IPC namespace.
+pub(super) fn is_in_namespace(system: &System, pid: i32, namespace: Option<u64>) -> bool {
     let threads = [pid.to_string()].into_iter().chain(procfs::other_threads(system.proc(), pid));
     let mut namespaces = threads.filter_map(|thread| procfs::namespace_of(system.proc(), &thread));
     namespace.is_some() && namespaces.any(|number| Some(number) == namespace)
