@@ -178,8 +178,8 @@ pub(crate) fn run(args: &PruneArgs, context: &mut Context) -> Result<Exit, Error
         }
         selection = Selection::of(args, &context.system, &filter, survey.objects.clone())?;
     }
-    report.kept = selection.kept;
     let users = selection.describe_users();
+    report.kept = selection.kept;
     let undetermined = selection.undetermined.into_iter();
     let skipped = undetermined.map(|segment| Skipped { reason: files::why_unknown(&segment), segment });
     report.skipped.extend(skipped);

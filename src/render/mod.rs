@@ -62,7 +62,8 @@ pub(crate) use limits::{LIMITS, LimitsReport, limit_rows};
 pub(crate) use map::{EXTENTS, MapReport, write_map};
 pub(crate) use metrics::{NamespaceMetrics, PosixMetrics, metrics_text};
 pub(crate) use removal::{
-    Failure, Kept, PRUNE, PRUNE_BOTH, PRUNE_DEFAULT, PRUNE_DROP_ORDER, PruneReport, RemovalReport, Removed, Skipped,
+    Failure, Keep, Kept, PRUNE, PRUNE_BOTH, PRUNE_DEFAULT, PRUNE_DROP_ORDER, PruneReport, RemovalReport, Removed,
+    Skipped,
 };
 pub(crate) use rows::{Rows, write_rows};
 pub(crate) use segments::{

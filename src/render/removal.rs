@@ -1,5 +1,6 @@
 //! The reports of `rm` and `prune`: what was removed, skipped and not removed.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Serialize, Serializer};
@@ -9,7 +10,7 @@ use super::human::duration;
 use super::segments::field;
 use super::{Cell, Column};
 use crate::error::{Error, Hint, Kind};
-use crate::model::{Ident, Object, Outcome};
+use crate::model::{Ident, Object, Outcome, named};
 
 #[derive(Debug, Serialize)]
 pub(crate) struct Failure {
@@ -87,51 +88,76 @@ pub(crate) struct PruneReport {
     pub(crate) freed: Freed,
 }
 
+named! {
+    /// Why `prune` does not select an object.
+    pub(crate) enum Keep {
+        Young = "young",
+        OtherOwner = "other_owner",
+        Idle = "idle",
+        Unknown = "unknown",
+        Attached = "attached",
+        /// By a filter other than those for the owner and the idle time.
+        Excluded = "excluded",
+        /// The following are for POSIX objects: in use by a process.
+        InUse = "in_use",
+        Unused = "unused",
+        /// Its program keeps it between runs, or as long as others of its family are in use.
+        Persistent = "persistent",
+        /// A directory and everything below it.
+        Directory = "directory",
+        /// With several names.
+        Linked = "linked",
+    }
+}
+
 /// How many objects `prune` did not select, by the first reason.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub(crate) struct Kept {
-    pub(crate) young: u64,
-    pub(crate) other_owner: u64,
-    pub(crate) idle: u64,
-    pub(crate) unknown: u64,
-    pub(crate) attached: u64,
-    pub(crate) excluded: u64,
-    /// The following are POSIX objects: in use by a process.
-    pub(crate) in_use: u64,
-    pub(crate) unused: u64,
-    /// Needed by the program that they belong to: between runs, or as long as it uses others of its objects.
-    pub(crate) persistent: u64,
-    /// A directory and everything below it.
-    pub(crate) directory: u64,
-    /// With several names.
-    pub(crate) linked: u64,
+#[derive(Debug, Default)]
+pub(crate) struct Kept(BTreeMap<Keep, u64>);
+
+impl Serialize for Kept {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(Keep::ALL.into_iter().map(|reason| (reason, self.count(reason))))
+    }
 }
 
 impl Kept {
+    pub(crate) fn add(&mut self, reason: Keep) {
+        *self.0.entry(reason).or_default() += 1;
+    }
+
+    fn count(&self, reason: Keep) -> u64 {
+        self.0.get(&reason).copied().unwrap_or_default()
+    }
+
     /// Describes them with the options that would select them; `None` if there are none. `least` is the idle time that
     /// was required, `owners` whether users were named; `users` are the processes that have the attached ones attached, and
     /// those that use POSIX objects.
-    pub(crate) fn describe(self, least: Duration, owners: bool, users: [&str; 2]) -> Option<String> {
-        let Self { young, other_owner, idle, unknown, attached, excluded, .. } = self;
-        let Self { in_use, unused, persistent, directory, linked, .. } = self;
+    pub(crate) fn describe(&self, least: Duration, owners: bool, users: [&str; 2]) -> Option<String> {
         let least = if least < Duration::from_secs(1) { format!("{least:?}") } else { duration(least.as_secs()) };
+        let is_one = |reason| self.count(reason) == 1;
         let reasons = [
-            (young, format!("younger than {least} (--older-than 0s)")),
-            (other_owner, format!("of other users (--any-owner{})", if owners { " instead of --owner" } else { "" })),
-            (idle, "idle (--unattached)".to_owned()),
-            (unknown, "unknown (--unattached)".to_owned()),
-            (unused, "unused (--unattached)".to_owned()),
-            (attached, format!("attached by {}", users[0])),
-            (in_use, format!("in use by {}", users[1])),
-            (persistent, if persistent == 1 { "needed by its program" } else { "needed by their programs" }.to_owned()),
-            (directory, if directory == 1 { "a directory" } else { "directories" }.to_owned()),
-            (linked, "with several names".to_owned()),
-            (excluded, "excluded by filters".to_owned()),
+            (Keep::Young, format!("younger than {least} (--older-than 0s)")),
+            (
+                Keep::OtherOwner,
+                format!("of other users (--any-owner{})", if owners { " instead of --owner" } else { "" }),
+            ),
+            (Keep::Idle, "idle (--unattached)".to_owned()),
+            (Keep::Unknown, "unknown (--unattached)".to_owned()),
+            (Keep::Unused, "unused (--unattached)".to_owned()),
+            (Keep::Attached, format!("attached by {}", users[0])),
+            (Keep::InUse, format!("in use by {}", users[1])),
+            (
+                Keep::Persistent,
+                if is_one(Keep::Persistent) { "needed by its program" } else { "needed by their programs" }.to_owned(),
+            ),
+            (Keep::Directory, if is_one(Keep::Directory) { "a directory" } else { "directories" }.to_owned()),
+            (Keep::Linked, "with several names".to_owned()),
+            (Keep::Excluded, "excluded by filters".to_owned()),
         ];
-        let total: u64 = reasons.iter().map(|(count, _)| count).sum();
-        let reasons = reasons.into_iter().filter(|(count, _)| *count > 0);
-        let reasons: Vec<String> = reasons.map(|(count, reason)| format!("{count} {reason}")).collect();
-        (total > 0).then(|| format!("kept {total}: {}", reasons.join(", ")))
+        let total: u64 = self.0.values().sum();
+        let reasons = reasons.into_iter().map(|(reason, text)| (self.count(reason), text));
+        let reasons = reasons.filter(|(count, _)| *count > 0).map(|(count, text)| format!("{count} {text}"));
+        (total > 0).then(|| format!("kept {total}: {}", reasons.collect::<Vec<_>>().join(", ")))
     }
 }
 

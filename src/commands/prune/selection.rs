@@ -2,16 +2,16 @@
 
 use super::PruneArgs;
 use crate::error::Error;
-use crate::model::{FileType, Object, ObjectKind, SegmentUsers, State, first_names};
+use crate::model::{FileType, Object, SegmentUsers, State, first_names};
 use crate::query::{Filter, System, add_attachers};
-use crate::render::Kept;
+use crate::render::{Keep, Kept};
 
 impl PruneArgs {
     /// Returns why to keep an object; `None` if it is to be removed.
     fn reason_to_keep(&self, system: &System, filter: &Filter, object: &Object) -> Option<Keep> {
         let others = Filter { owner: Vec::new(), mine: false, older_than: None, ..filter.clone() };
         let of_any_age = Filter { older_than: None, ..filter.clone() };
-        if let ObjectKind::Posix(posix) = &object.kind {
+        if let Some(posix) = object.as_posix() {
             // Only the lease of what could be removed was asked, so the state of others may be unknown.
             let in_any_state = [&others, &of_any_age, filter].map(Filter::in_any_state);
             let [others, of_any_age, aged] = in_any_state.map(|filter| filter.matches(system, object));
@@ -28,7 +28,6 @@ impl PruneArgs {
                 Some(State::Idle | State::Unused) if self.unattached => None,
                 Some(State::Idle) => Some(Keep::Idle),
                 Some(State::Unused) => Some(Keep::Unused),
-                _ if posix.in_use().is_none() => Some(Keep::Undetermined),
                 _ => Some(Keep::Unknown),
             };
         }
@@ -45,27 +44,6 @@ impl PruneArgs {
             _ => None,
         }
     }
-}
-
-/// Why an object is not selected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Keep {
-    /// By a filter other than those for the owner and the idle time.
-    Excluded,
-    OtherOwner,
-    Attached,
-    Idle,
-    Unknown,
-    Young,
-    /// The following are for POSIX objects.
-    InUse,
-    Unused,
-    /// Its program keeps it between runs, or as long as others of its family are in use.
-    Persistent,
-    Directory,
-    Linked,
-    /// Whether it is in use cannot be determined.
-    Undetermined,
 }
 
 /// The objects to remove, and what is known about the others.
@@ -91,27 +69,16 @@ impl Selection {
                 this.selected.push(object);
                 continue;
             };
-            *match keep {
-                Keep::Excluded => &mut this.kept.excluded,
-                Keep::OtherOwner => &mut this.kept.other_owner,
-                Keep::Attached => &mut this.kept.attached,
-                Keep::Idle => &mut this.kept.idle,
-                Keep::Unknown => &mut this.kept.unknown,
-                Keep::Young => &mut this.kept.young,
-                Keep::InUse => &mut this.kept.in_use,
-                Keep::Unused => &mut this.kept.unused,
-                Keep::Persistent => &mut this.kept.persistent,
-                Keep::Directory => &mut this.kept.directory,
-                Keep::Linked => &mut this.kept.linked,
-                Keep::Undetermined => {
-                    this.undetermined.push(object);
-                    continue;
-                }
-            } += 1;
-            if keep == Keep::InUse {
-                this.files_in_use.push(object);
-            } else if matches!(keep, Keep::Attached | Keep::Idle) && object.is_segment() {
-                this.in_use.push(object);
+            // Whether it is in use cannot be determined.
+            if keep == Keep::Unknown && object.as_posix().is_some_and(|posix| posix.in_use().is_none()) {
+                this.undetermined.push(object);
+                continue;
+            }
+            this.kept.add(keep);
+            match keep {
+                Keep::InUse => this.files_in_use.push(object),
+                Keep::Attached | Keep::Idle if object.is_segment() => this.in_use.push(object),
+                _ => {}
             }
         }
         let was_attached: Vec<bool> = this.in_use.iter().map(Object::is_in_use).collect();
