@@ -202,8 +202,7 @@ pub(crate) fn run(args: &ListArgs, context: &mut Context) -> Result<Exit, Error>
         warn_of_removed(context, &filter.keys());
         return Ok(Exit::Done);
     }
-    let (mut objects, failures) =
-        if args.all_ns { all_namespaces(context, needs, &filter)? } else { this_namespace(context, needs, &filter)? };
+    let (mut objects, failures) = selected(context, args.all_ns, needs, &filter)?;
     args.arrange(&mut objects, sort);
     context.print_rows("segments", &columns, objects, &style)?;
     if !args.all_ns {
@@ -222,29 +221,16 @@ fn stream(context: &mut Context, needs: Needs, filter: &Filter, rows: &mut Rows<
     })
 }
 
-/// The objects that a filter selects, and an error for each process of `--pid` that cannot be inspected.
-type Selected = (Vec<Object>, Vec<Error>);
-
-fn all_namespaces(context: &mut Context, needs: Needs, filter: &Filter) -> Result<Selected, Error> {
-    let Survey { mut objects, is_complete, .. } = survey(context, needs)?;
-    if needs.contains(Needs::ATTACHERS) {
-        let strays = add_attachers_and_find_strays(&context.system, &mut objects)?;
-        warn_of_strays(context, &strays, is_complete);
-    }
-    if needs.contains(Needs::PAGE_SIZE) {
-        add_page_sizes(&context.system, &mut objects);
-    }
-    if needs.contains(Needs::PRODUCT) {
-        add_products(&context.system, &mut objects);
-    }
-    let failures = select_objects(context, filter, &mut objects, true)?;
-    Ok((objects, failures))
-}
-
-fn this_namespace(context: &mut Context, needs: Needs, filter: &Filter) -> Result<Selected, Error> {
-    let mut objects = inventory(&context.system, needs)?;
-    let failures = select_objects(context, filter, &mut objects, false)?;
-    if needs.contains(Needs::ATTACHERS) {
+/// Returns the segments that a filter selects, and an error for each process of `--pid` that cannot be inspected.
+fn selected(
+    context: &mut Context,
+    all_ns: bool,
+    needs: Needs,
+    filter: &Filter,
+) -> Result<(Vec<Object>, Vec<Error>), Error> {
+    let mut objects = if all_ns { all_namespaces(context, needs)? } else { inventory(&context.system, needs)? };
+    let failures = select_objects(context, filter, &mut objects, all_ns)?;
+    if needs.contains(Needs::ATTACHERS) && !all_ns {
         add_attachers(&context.system, &mut objects)?;
     }
     if needs.contains(Needs::PAGE_SIZE) {
@@ -254,4 +240,14 @@ fn this_namespace(context: &mut Context, needs: Needs, filter: &Filter) -> Resul
         add_products(&context.system, &mut objects);
     }
     Ok((objects, failures))
+}
+
+/// Lists the segments of all namespaces; attachments to segments of other ones are found only with those of all segments.
+fn all_namespaces(context: &mut Context, needs: Needs) -> Result<Vec<Object>, Error> {
+    let Survey { mut objects, is_complete, .. } = survey(context, needs)?;
+    if needs.contains(Needs::ATTACHERS) {
+        let strays = add_attachers_and_find_strays(&context.system, &mut objects)?;
+        warn_of_strays(context, &strays, is_complete);
+    }
+    Ok(objects)
 }

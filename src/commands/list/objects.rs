@@ -1,6 +1,6 @@
 //! POSIX objects, with or without segments.
 
-use super::{ListArgs, all_namespaces, stream, this_namespace};
+use super::{ListArgs, selected, stream};
 use crate::commands::all_namespaces::all_files;
 use crate::commands::filters::warn_of_removed;
 use crate::commands::objects::{named_objects, report_omitted, unlinked};
@@ -23,8 +23,7 @@ pub(super) fn list_with_objects(
     let (mut objects, mut failures) = (Vec::new(), Vec::new());
     let streams = segments && context.json() && args.can_stream(sort, needs, filter);
     if segments && !streams {
-        let list = if args.all_ns { all_namespaces } else { this_namespace };
-        (objects, failures) = list(context, needs, filter)?;
+        (objects, failures) = selected(context, args.all_ns, needs, filter)?;
     }
     let mut file_needs = needs | filter.posix_needs();
     if segments && context.json() {
