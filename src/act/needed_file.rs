@@ -8,7 +8,7 @@ use crate::query::{System, needed_by};
 /// Returns the refusal to remove an object that its program needs; `None` if it may be removed.
 pub(super) fn refusal_to_keep(system: &System, seen: &Object) -> Result<Option<Error>, Error> {
     let ident = seen.ident();
-    let product = seen.posix().product.as_deref().unwrap_or("its program");
+    let product = seen.product.as_deref().unwrap_or("its program");
     let refused =
         |reason: String| Error::new(Kind::Refused, format!("cannot remove {ident}: {reason}")).target(ident.argument());
     let force = again("--force").on(ident.typed());

@@ -113,7 +113,6 @@ impl PosixRecord {
         let posix = Posix {
             value: self.value,
             waiters: self.waiters,
-            product: self.product,
             maker: self.maker,
             mnt_ns: self.mnt_ns,
             is_partial: self.size.is_none(),
@@ -133,6 +132,7 @@ impl PosixRecord {
             state: self.state,
             scope: Some(Scope::Tmpfs(file.device)),
             container: self.container,
+            product: self.product,
             kind: ObjectKind::Posix(Box::new(posix)),
             ..Object::default()
         })

@@ -36,6 +36,9 @@ pub(crate) struct Object {
     /// The container or unit to which its scope belongs.
     #[serde(skip)]
     pub(crate) container: Option<Arc<str>>,
+    /// The program that it belongs to; of a POSIX object, the one that uses such names.
+    #[serde(skip)]
+    pub(crate) product: Option<Arc<str>>,
     #[serde(flatten)]
     pub(crate) kind: ObjectKind,
 }
@@ -86,9 +89,6 @@ pub(crate) struct SysV {
     /// Command line of the last user, while it is running.
     #[serde(skip)]
     pub(crate) last_command: Option<Arc<str>>,
-    /// The program that it belongs to.
-    #[serde(skip)]
-    pub(crate) product: Option<Arc<str>>,
 }
 
 /// See [`Object::identity`].
@@ -135,6 +135,14 @@ impl Object {
         }
     }
 
+    /// Returns what only a System V segment has, unless it is of another kind.
+    pub(crate) fn as_sysv(&self) -> Option<&SysV> {
+        match &self.kind {
+            ObjectKind::SysV(sysv) => Some(sysv),
+            ObjectKind::Posix(_) => None,
+        }
+    }
+
     /// Returns what only a POSIX object has.
     ///
     /// # Panics
@@ -174,10 +182,7 @@ impl Object {
 
     /// Returns its key, if it is of a kind that has one.
     pub(crate) fn key(&self) -> Option<Key> {
-        match &self.kind {
-            ObjectKind::SysV(sysv) => Some(sysv.key),
-            ObjectKind::Posix(_) => None,
-        }
+        self.as_sysv().map(|sysv| sysv.key)
     }
 
     /// Returns whether it is a System V segment.

@@ -207,8 +207,6 @@ pub(crate) struct Posix {
     pub(crate) value: Option<u32>,
     /// The number of processes that wait for a named semaphore; killed ones remain counted.
     pub(crate) waiters: Option<u32>,
-    /// The program that uses such names.
-    pub(crate) product: Option<Arc<str>>,
     /// That program's own command that cleans up.
     pub(crate) cleanup: Option<Arc<str>>,
     /// Whether that program keeps it between runs.
@@ -241,7 +239,6 @@ impl Posix {
             users: None,
             value: None,
             waiters: None,
-            product: None,
             cleanup: None,
             keep: false,
             family: None,

@@ -83,7 +83,7 @@ impl Filter {
             && self.max_size.is_none_or(|size| object.size <= size)
             && match &object.kind {
                 ObjectKind::SysV(segment) => self.matches_segment(segment),
-                ObjectKind::Posix(posix) => self.matches_posix(posix),
+                ObjectKind::Posix(posix) => self.matches_posix(object, posix),
             }
             && !self.excludes(object)
     }
@@ -107,7 +107,7 @@ impl Filter {
     }
 
     /// A condition that only segments can meet excludes every POSIX object.
-    fn matches_posix(&self, posix: &Posix) -> bool {
+    fn matches_posix(&self, object: &Object, posix: &Posix) -> bool {
         let has_name = |pattern: &Pattern| {
             let name = posix.name.as_ref().map(|name| name.as_str()).unwrap_or_default();
             pattern.matches(name) || name.strip_prefix('/').is_some_and(|name| pattern.matches(name))
@@ -121,7 +121,7 @@ impl Filter {
             && (self.name.is_empty() || self.name.iter().any(has_name))
             && one_of(&self.file_type, posix.file_type)
             && (self.product.is_empty()
-                || posix.product.as_deref().is_some_and(|id| self.product.iter().any(|it| it == id)))
+                || object.product.as_deref().is_some_and(|id| self.product.iter().any(|it| it == id)))
     }
 
     /// Returns whether an object is left out by name.

@@ -35,10 +35,7 @@ pub(crate) fn identify(system: &System, rules: &Rules, object: &Object) -> Optio
 pub(crate) fn add_products(system: &System, segments: &mut [Object]) {
     let rules = Rules::default();
     for segment in segments {
-        let product = identify(system, &rules, segment).map(|found| found.product.into());
-        if let ObjectKind::SysV(segment) = &mut segment.kind {
-            segment.product = product;
-        }
+        segment.product = identify(system, &rules, segment).map(|found| found.product.into());
     }
 }
 

@@ -93,7 +93,7 @@ fn file_fields(object: &Object, posix: &Posix, style: &TableStyle<'_>) -> Vec<(&
         ("Last write", when(posix.stat.mtime.stamp())),
         ("Last change", when(posix.stat.ctime.stamp())),
         ("Idle", object.idle_seconds.map_or_else(|| "-".to_owned(), duration)),
-        ("Product", optional(posix.product.as_ref().map(|product| format!("{product} (by its name)")), "unknown")),
+        ("Product", optional(object.product.as_ref().map(|product| format!("{product} (by its name)")), "unknown")),
         ("Created by pid", optional(posix.maker.map(|pid| format!("{pid} (by its name)")), "unknown")),
         ("State", state(object)),
         ("Mount namespace", optional(posix.mnt_ns.map(|number| number.to_string()), "unknown")),

@@ -93,9 +93,7 @@ pub(crate) static FILE: &[Column<Object>] = &[
     })
     .needs(Needs::CONTENTS),
     left("SEALS", "seals", "seals of a memfd", |_| Cell::Null),
-    left("PRODUCT", "product", "program that uses such names", |object| {
-        posix(object, |posix| Cell::text(posix.product.as_ref()))
-    }),
+    left("PRODUCT", "product", "program that uses such names", field::product),
     right("MAKER", "maker", "pid of the creator, if the name contains it", |object| {
         posix(object, |posix| Cell::pid(posix.maker))
     }),
@@ -159,7 +157,7 @@ pub(crate) static BOTH: &[Column<Object>] = &[
     Column::left("LOCKED", field::locked),
     Column::left("COMMAND", |object: &Object| match &object.kind {
         ObjectKind::SysV(sysv) => Cell::text(sysv.creator_command.as_ref()),
-        ObjectKind::Posix(posix) => Cell::text(posix.product.as_ref()),
+        ObjectKind::Posix(_) => field::product(object),
     })
     .needs(Needs::COMMANDS)
     .shortened_to(8),

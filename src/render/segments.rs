@@ -8,10 +8,7 @@ use crate::model::{Needs, Object, ObjectKind, SegmentUser, SegmentUsers, SysV};
 
 /// Returns the cell of a field that only a System V segment has.
 fn sysv<'a>(object: &'a Object, cell: impl FnOnce(&'a SysV) -> Cell<'a>) -> Cell<'a> {
-    match &object.kind {
-        ObjectKind::SysV(sysv) => cell(sysv),
-        ObjectKind::Posix(_) => Cell::Null,
-    }
+    Cell::of(object.as_sysv(), cell)
 }
 
 /// Fields that the rows of several commands show.
@@ -44,6 +41,7 @@ pub(super) mod field {
         idle = |object| Cell::of(object.idle_seconds, Cell::Seconds);
         namespace = |object| Cell::of(object.ipc_namespace(), Cell::Number);
         container = |object| Cell::text(object.container.as_ref());
+        product = |object| Cell::text(object.product.as_ref());
     }
 }
 
@@ -127,11 +125,8 @@ pub(crate) static SEGMENT: &[Column<Object>] = &[
         Cell::of(object.page_size, Cell::bytes)
     })
     .needs(Needs::PAGE_SIZE),
-    left("PRODUCT", "product", "program that it belongs to, as identify shows it", |object| match &object.kind {
-        ObjectKind::SysV(sysv) => Cell::text(sysv.product.as_ref()),
-        ObjectKind::Posix(posix) => Cell::text(posix.product.as_ref()),
-    })
-    .needs(Needs::PRODUCT),
+    left("PRODUCT", "product", "program that it belongs to, as identify shows it", field::product)
+        .needs(Needs::PRODUCT),
     left("CONTAINER", "container", "container or unit of the namespace", field::container).needs(Needs::CONTAINER),
 ];
 

@@ -86,7 +86,8 @@ fn object(system: &System, directory: &ObjectDirectory, name: ObjectName, stat: 
         _ => {}
     }
     if let Some(Recognized { product, maker, unit, is_lock }) = product::find(&name) {
-        (posix.product, posix.maker, posix.keep) = (Some(product.id.as_str().into()), maker, product.keep);
+        object.product = Some(product.id.as_str().into());
+        (posix.maker, posix.keep) = (maker, product.keep);
         posix.cleanup = product.cleanup.as_deref().map(Into::into);
         posix.family = product.family(stat.uid, unit);
         posix.is_proven = posix.family.is_some() && (is_lock || begins_with(directory, &name, stat, product.magic));
