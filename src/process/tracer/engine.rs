@@ -128,7 +128,8 @@ impl<'a, 'b> Tracer<'a, 'b> {
                 processes.into_iter().for_each(|process| sys::forward_signal(process, signal));
             }
             (SignalOrigin::Process(signal) | SignalOrigin::Kernel(signal), None) => {
-                self.ends = !IGNORED.contains(&signal);
+                // It remains: SIGTERM is often sent together with SIGCONT.
+                self.ends |= !IGNORED.contains(&signal);
             }
             // The kernel has sent it to the command as well.
             (SignalOrigin::Kernel(_), Some(_)) | (SignalOrigin::Child, _) => {}

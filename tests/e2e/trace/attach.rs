@@ -71,6 +71,17 @@ fn calls_of_all_threads_and_new_children_are_shown_until_a_signal() {
 }
 
 #[apply(test)]
+fn a_signal_ends_the_trace_although_sigcont_follows() {
+    let mut actor = Actor::start();
+    let attached = Attached::to(actor.pid());
+    // As timeout(1) does; while it is stopped, both are pending at the same time.
+    kill(attached.running.pid(), Signal::SIGSTOP).unwrap();
+    kill(attached.running.pid(), Signal::SIGTERM).unwrap();
+    attached.end(Signal::SIGCONT);
+    actor.create(1, 4096);
+}
+
+#[apply(test)]
 fn the_trace_ends_with_the_process() {
     let actor = Actor::start();
     let mut attached = Attached::to(actor.pid());
