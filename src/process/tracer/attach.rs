@@ -51,6 +51,13 @@ fn is_ours(proc: &Path, thread: i32) -> bool {
 /// Returns the error for a command that cannot be traced, with the cause. It has been killed.
 pub(super) fn cannot_seize_command(system: &System, failure: SysError) -> Error {
     let error = failed("the command", failure);
+    let tracer = || tracer_of(system.proc(), std::process::id().cast_signed()).filter(|_| system.proc_shows_own_pids());
+    if failure.errno == Errno::EPERM
+        && let Some(tracer) = tracer()
+    {
+        return traced_already(error, system.proc(), tracer, "shmadm and what it starts")
+            .advice("a process has at most one tracer: run shmadm outside of the other one");
+    }
     match (failure.errno, scope(system)) {
         (Errno::EPERM, 3) => error.cause(NO_TRACING),
         (Errno::EPERM, 2) if !can_inspect_all(system) => requires_root(error, PRIVILEGED_TRACING),
@@ -73,17 +80,19 @@ pub(super) fn cannot_seize(system: &System, pid: i32, failure: SysError) -> Erro
     } else if procfs::is_zombie(proc, pid) {
         return Error { kind: Kind::NotFound, ..error.cause("it has exited, but its parent has not waited for it") };
     } else if let Some(tracer) = tracer_of(proc, pid) {
-        let command = procfs::command(proc, tracer).map(|command| format!(" ({})", escape_invalid_utf8(&command)));
-        let command = command.unwrap_or_default();
-        return error
-            .cause(format!("pid {tracer}{command} traces it already"))
+        return traced_already(error, proc, tracer, "it")
             .advice(format!("a process has at most one tracer: end pid {tracer} first"));
+    } else if (pid == 2 || procfs::parent(proc, pid) == Some(2)) && procfs::command_line(proc, pid).is_none() {
+        return error.cause("it is a kernel thread");
     }
     let may_trace_all = can_inspect_all(system);
     match (scope(system), system.effective_uid_now(pid)) {
         (3, _) => error.cause(NO_TRACING),
         (_, Some(user)) if !may_trace_all && user != system.uid() => {
             requires_root(error, &format!("it belongs to user {}, which requires CAP_SYS_PTRACE", system.user(user)))
+        }
+        (_, None) if !may_trace_all && system.hides_processes() => {
+            requires_root(error, "/proc hides it (mount option hidepid): it belongs to another user or is not dumpable")
         }
         (2, _) if !may_trace_all => requires_root(error, PRIVILEGED_TRACING),
         (1, _) if !may_trace_all => {
@@ -94,14 +103,16 @@ pub(super) fn cannot_seize(system: &System, pid: i32, failure: SysError) -> Erro
             error,
             "it is not dumpable: it has changed its user, has capabilities, or may not read its own program",
         ),
-        _ if (pid == 2 || procfs::parent(proc, pid) == Some(2)) && procfs::command_line(proc, pid).is_none() => {
-            error.cause("it is a kernel thread")
-        }
         _ if may_trace_all && std::fs::metadata(proc.join(format!("{pid}/ns/user"))).is_err() => {
             error.cause("it belongs to another user namespace, in which CAP_SYS_PTRACE has no effect")
         }
         _ => error.cause(DENIED),
     }
+}
+
+fn traced_already(error: Error, proc: &Path, tracer: i32, what: &str) -> Error {
+    let command = procfs::command(proc, tracer).map(|command| format!(" ({})", escape_invalid_utf8(&command)));
+    error.cause(format!("pid {tracer}{} traces {what} already", command.unwrap_or_default()))
 }
 
 const DENIED: &str = "denied by a security module or a seccomp filter";

@@ -359,7 +359,7 @@ impl System {
     }
 
     /// Returns whether /proc hides processes (mount option hidepid): process 1 always exists.
-    pub(in crate::query) fn hides_processes(&self) -> bool {
+    pub(crate) fn hides_processes(&self) -> bool {
         !self.proc.join("1").exists()
     }
 

@@ -158,7 +158,25 @@ fn a_process_of_another_user_is_an_error() {
     ran.says("(EPERM, ptrace PTRACE_SEIZE)\n")
         .says("cause: it belongs to user root, which requires CAP_SYS_PTRACE\n")
         .says(&format!("hint: trace it as root: `sudo shmadm trace -p {pid}`\n"));
-    run(["trace", "-p", "2"]).exits(125).says("cause: it is a kernel thread");
+    for mut command in [shmadm(), shmadm_as(NOBODY)] {
+        let ran = finish(command.args(["trace", "-p", "2"])).exits(125);
+        assert!(ran.stderr.ends_with("cause: it is a kernel thread\n"), "{ran:?}");
+    }
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn a_process_that_proc_hides_is_an_error() {
+    let actor = Actor::start();
+    let pid = actor.pid();
+    let program = env!("CARGO_BIN_EXE_shmadm");
+    let script = format!(
+        "mount -t proc -o hidepid=2 proc /proc && \
+         exec setpriv --reuid {NOBODY} --regid {NOBODY} --clear-groups {program} trace -p {pid}"
+    );
+    let ran = finish(Command::new("unshare").args(["--mount", "sh", "-c", &script])).exits(125);
+    ran.says("cause: /proc hides it (mount option hidepid): it belongs to another user or is not dumpable\n")
+        .says(&format!("hint: trace it as root: `sudo shmadm trace -p {pid}`\n"));
 }
 
 #[apply(test)]

@@ -118,6 +118,17 @@ fn a_command_that_may_not_be_traced_does_not_run() {
 }
 
 #[apply(test)]
+fn a_command_that_is_traced_already_names_its_tracer() {
+    let program = env!("CARGO_BIN_EXE_shmadm");
+    let ran = finish(&mut trace(&[], &format!("echo $PPID; exec {program} trace -- echo ran"))).exits(125);
+    let tracer = ran.stdout.clone();
+    assert_eq!(tracer.lines().count(), 1, "the command does not run");
+    ran.says(&format!("cause: pid {} ({program} trace ", tracer.trim()))
+        .says(") traces shmadm and what it starts already\n")
+        .says("hint: a process has at most one tracer: run shmadm outside of the other one\n");
+}
+
+#[apply(test)]
 fn a_filter_of_a_sandbox_decides_first() {
     let mut command = shmadm();
     command.args(["trace", "--", "sh", "-c", &making(&[1])]).env("PATH", "/usr/bin:/bin");
