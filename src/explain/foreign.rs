@@ -124,12 +124,17 @@ fn explain_segment_call(caller: &System, user: &System, attempt: &Attempt, failu
     }
     if failure.errno == Errno::EACCES && (segment.mode.bits() >> shift) & needed != needed {
         let mode = widened(&segment, needed << shift);
-        let text = match class {
-            "other" => "give all users this access".to_owned(),
-            "in the group" => format!("give the group {} this access", user.group(segment.gid)),
-            _ => "change the mode".to_owned(),
+        error = match class {
+            "in the group" => {
+                let text = format!("give the group {} this access", user.group(segment.gid));
+                error.hint(text, change(format!("set {id} --mode {mode}")))
+            }
+            "other" => {
+                let owner = user.user(caller.uid());
+                error.hint(format!("give it to user {owner}"), change(format!("set {id} --owner {owner}")))
+            }
+            _ => error.hint("change the mode", change(format!("set {id} --mode {mode}"))),
         };
-        error = error.hint(text, change(format!("set {id} --mode {mode}")));
     }
     if is_in_the_way && state_now(user, &segment) == State::Orphan {
         error = error.hint("remove it if it is a leftover", change(format!("rm {id}")));

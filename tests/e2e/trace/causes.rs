@@ -145,7 +145,7 @@ fn another_users_mode_is_explained_to_the_traced_user() {
     let id = oracle::create(0x4d2, 4096, 0o600);
     let mode = "mode 0600, owner root:root: user nobody (other) has no access";
     let stat = format!("hint: inspect it: `shmadm stat {id}`");
-    let set = |mode: &str| format!("hint: give all users this access: `shmadm set {id} --mode {mode}`");
+    let give = format!("hint: give it to user nobody: `shmadm set {id} --owner nobody`");
     assert_eq!(
         explained_to_nobody(&[&shmget(0x4d2, 4096, libc::IPC_CREAT | 0o666)]),
         [
@@ -153,16 +153,16 @@ fn another_users_mode_is_explained_to_the_traced_user() {
                 "cause: segment {id} has this key, and the flags 0666 request read and write access to it; {mode}"
             ),
             &*stat,
-            &*set("0606")
+            &*give
         ]
     );
     let denied = format!("cause: {mode}");
-    assert_eq!(explained_to_nobody(&[&shmat(id, 0, 0)]), [&*denied, &*stat, &*set("0606")]);
-    assert_eq!(explained_to_nobody(&[&shmat(id, 0, libc::SHM_RDONLY)]), [&*denied, &*stat, &*set("0604")]);
-    assert_eq!(explained_to_nobody(&[&shmctl(id, libc::IPC_STAT)]), [&*denied, &*stat, &*set("0604")]);
-    assert_eq!(explained_to_nobody(&[&shmctl(0, SHM_STAT)]), [&*denied, &*stat, &*set("0604")]);
+    assert_eq!(explained_to_nobody(&[&shmat(id, 0, 0)]), [&*denied, &*stat, &*give]);
+    assert_eq!(explained_to_nobody(&[&shmat(id, 0, libc::SHM_RDONLY)]), [&*denied, &*stat, &*give]);
+    assert_eq!(explained_to_nobody(&[&shmctl(id, libc::IPC_STAT)]), [&*denied, &*stat, &*give]);
+    assert_eq!(explained_to_nobody(&[&shmctl(0, SHM_STAT)]), [&*denied, &*stat, &*give]);
     let exec = format!("{denied}; SHM_EXEC also requires execute permission");
-    assert_eq!(explained_to_nobody(&[&shmat(id, 0, libc::SHM_EXEC)]), [&*exec, &*stat, &*set("0607")]);
+    assert_eq!(explained_to_nobody(&[&shmat(id, 0, libc::SHM_EXEC)]), [&*exec, &*stat, &*give]);
     oracle::set(id, 0, NOBODY, 0o600);
     let group = "cause: mode 0600, owner root:nogroup: user nobody (in the group) has no access";
     let set = format!("hint: give the group nogroup this access: `shmadm set {id} --mode 0640`");
