@@ -25,6 +25,8 @@ impl From<QueryError> for Error {
             QueryError::Stat(id, error) => denied(format!("cannot find segment {id}"), error).target(id.to_string()),
             QueryError::Table(error) => Self::new(Kind::Failed, format!("cannot list all segments: {error}")),
             QueryError::Mappings(error) => failed_read("cannot read the mappings of processes", error),
+            QueryError::NoMemorySum => Self::new(Kind::Failed, "cannot find the shared memory of the machine")
+                .cause("/proc/meminfo does not show Shmem: /proc is not mounted, or hidden"),
             QueryError::Devices(error) => Self::failed_call("cannot identify mappings of segments", error),
             QueryError::Directory(path, errno) => {
                 let path = path_text(&path);

@@ -22,6 +22,8 @@ pub(crate) enum QueryError {
     Devices(SysError),
     /// The IPC namespaces of processes cannot be read.
     Namespaces(ProcError),
+    /// /proc/meminfo does not show how much shared memory the machine has.
+    NoMemorySum,
     /// The directory of POSIX objects cannot be opened or listed.
     Directory(PathBuf, Errno),
     /// It is not known which directory has the POSIX objects of the IPC namespace that was entered.

@@ -135,6 +135,8 @@ impl Kept {
     pub(crate) fn describe(&self, least: Duration, owners: bool, users: [&str; 2]) -> Option<String> {
         let least = if least < Duration::from_secs(1) { format!("{least:?}") } else { duration(least.as_secs()) };
         let is_one = |reason| self.count(reason) == 1;
+        // The processes may have exited meanwhile.
+        let by = |users: &str| if users.is_empty() { String::new() } else { format!(" by {users}") };
         let reasons = [
             (Keep::Young, format!("younger than {least} (--older-than 0s)")),
             (
@@ -144,8 +146,8 @@ impl Kept {
             (Keep::Idle, "idle (--unattached)".to_owned()),
             (Keep::Unknown, "unknown (--unattached)".to_owned()),
             (Keep::Unused, "unused (--unattached)".to_owned()),
-            (Keep::Attached, format!("attached by {}", users[0])),
-            (Keep::InUse, format!("in use by {}", users[1])),
+            (Keep::Attached, format!("attached{}", by(users[0]))),
+            (Keep::InUse, format!("in use{}", by(users[1]))),
             (
                 Keep::Persistent,
                 if is_one(Keep::Persistent) { "needed by its program" } else { "needed by their programs" }.to_owned(),

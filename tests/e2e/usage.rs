@@ -12,7 +12,7 @@ use crate::actor::{Actor, Request, filled_memfd};
 use crate::fixtures::assert_fields;
 use crate::objects::list::send_file;
 use crate::oracle::{self, Attached};
-use crate::sandbox::with_file_over;
+use crate::sandbox::{with_empty_proc, with_file_over};
 use crate::support::{NOBODY, file, finish, mount_tmpfs_on, run, shmadm, shmadm_as};
 
 const MIB: usize = 1 << 20;
@@ -174,7 +174,7 @@ fn what_of_an_object_that_no_process_has_open_is_in_swap_is_unknown() {
     let sockets = send_file(&File::open(path).unwrap());
     std::fs::remove_file(path).unwrap();
     let directory = tempfile::tempdir().unwrap();
-    let swapping = file(directory.path(), "meminfo", b"MemTotal: 9 kB\nSwapTotal: 9 kB\nSwapFree: 8 kB\n");
+    let swapping = file(directory.path(), "meminfo", b"MemTotal: 9 kB\nShmem: 9 kB\nSwapTotal: 9 kB\nSwapFree: 8 kB\n");
     let mut command = shmadm();
     with_file_over(&mut command, &swapping, c"/proc/meminfo");
     let report = finish(command.args(["usage", "--json", "--by", "user"])).exits(0).json();
@@ -210,6 +210,14 @@ fn what_no_process_has_open_is_not_accounted_for() {
 fn the_hint_to_run_as_root_is_given_once() {
     let ran = finish(shmadm_as(NOBODY).arg("usage")).exits(0);
     assert_eq!(ran.stderr.matches("run as root").count(), 1, "{ran:?}");
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn the_sum_is_not_guessed_without_proc() {
+    let mut command = shmadm();
+    with_empty_proc(&mut command);
+    finish(command.arg("usage")).exits(1).prints_nothing().says("/proc/meminfo does not show Shmem");
 }
 
 #[apply(test)]

@@ -1,5 +1,7 @@
 //! The screen: a header, the table of `usage`, the segments and objects, and what keys do.
 
+use std::cmp::Reverse;
+
 use super::TopArgs;
 use super::meter::{Key as ObjectKey, Meter, Round, Sort, next_of};
 use super::users::users;
@@ -7,8 +9,8 @@ use crate::commands::Context;
 use crate::error::{Error, Exit};
 use crate::process::{Interrupts, WaitOutcome};
 use crate::render::{
-    Column, Format, LARGEST_DROP_ORDER, LargeObject, TableStyle, USAGE_DROP_ORDER, escape, interval, largest_columns,
-    spark_line, summary, top_columns, write_rows,
+    Column, Format, LARGEST_DROP_ORDER, LargeObject, TableStyle, USAGE_DROP_ORDER, UsageRow, escape, interval,
+    largest_columns, spark_line, summary, top_columns, write_rows,
 };
 use crate::ui::{Key, Look, Screen};
 
@@ -232,7 +234,7 @@ impl View {
             Page::Tables => {
                 let style =
                     |droppable, width| TableStyle { width: Some(width), color: false, ..context.table(droppable) };
-                let mut groups: Vec<_> = round.rows.iter().take((height / 2).saturating_sub(2)).cloned().collect();
+                let mut groups = largest_rows(&round.rows, (height / 2).saturating_sub(2));
                 groups.extend(round.usage.totals(round.by).into_iter().nth(1));
                 let upper = table(&top_columns(round.by), groups, &style(USAGE_DROP_ORDER, columns));
                 lines.extend(with_heading(upper));
@@ -281,6 +283,15 @@ impl View {
             (None, Page::Text(_)) => "q quits, any other key returns".to_owned(),
         }
     }
+}
+
+/// Returns the largest rows, in their order.
+fn largest_rows(rows: &[UsageRow], count: usize) -> Vec<UsageRow> {
+    let mut largest: Vec<_> = (0..).zip(rows).collect();
+    largest.sort_by_key(|(_, row)| Reverse(row.memory.rss));
+    largest.truncate(count);
+    largest.sort_by_key(|(index, _): &(usize, _)| *index);
+    largest.into_iter().map(|(_, row)| row.clone()).collect()
 }
 
 /// Returns the lines of a table.

@@ -80,7 +80,7 @@ pub(crate) fn survey_shmem(system: &System, each_file: bool) -> Result<ShmemSurv
     .into_iter()
     .flatten()
     .collect();
-    survey.shmem = procfs::meminfo(system.proc(), "Shmem:").unwrap_or_default();
+    survey.shmem = procfs::meminfo(system.proc(), "Shmem:").ok_or(QueryError::NoMemorySum)?;
     Ok(survey)
 }
 

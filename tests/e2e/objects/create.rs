@@ -70,7 +70,8 @@ fn a_dry_run_fails_if_the_creation_would() {
     mount_tmpfs_on("/dev/shm", Some("mode=1777,nr_inodes=1"));
     fails(shmadm, &["create", "/x"], 1, &["cause: all 1 inodes of /dev/shm are in use\n"]);
     mount_tmpfs_on("/dev/shm", Some("mode=1777,size=64k"));
-    let hint = "hint: list the objects that take the most memory: `shmadm list --posix --sort RSS --reverse`\n";
+    let hint =
+        "hint: list the objects that take the most memory: `shmadm list --posix --unlinked --sort RSS --reverse`\n";
     fails(shmadm, &["create", "/x", "--size", "1M", "--reserve"], 1, &["64 KiB free of 64 KiB", hint]);
     run(["create", "/x", "--size", "1M", "--fill", "1"])
         .exits(1)
