@@ -27,11 +27,8 @@ pub(crate) struct Instances {
 pub(crate) fn instances(system: &System) -> Result<Instances, QueryError> {
     let proc = system.proc();
     let (mut found, mut views, mut devices) = (Instances::default(), MountViews::default(), HashSet::new());
-    let own = procfs::mount_namespace_of(proc, "thread-self");
     // Without a /dev/shm, the caller has no objects.
-    found
-        .directories
-        .extend(ObjectDirectory::open(Path::new(DEV_SHM), own, !system.is_in_initial_pid_namespace()).ok());
+    found.directories.extend(system.open_objects(Path::new(DEV_SHM)).ok());
     devices.extend(found.directories.iter().map(|directory| directory.device));
     for pid in procfs::pids(proc).map_err(QueryError::Namespaces)? {
         let Some(namespace) = views.add(proc, &pid.to_string()) else { continue };

@@ -150,15 +150,18 @@ impl System {
             return Ok(directory);
         }
         let directory = match &self.objects_place {
-            ObjectsPlace::Path(path) => {
-                let own = procfs::mount_namespace_of(&self.proc, "thread-self");
-                // Processes of other pid namespaces can have created files in it.
-                ObjectDirectory::open(path, own, !self.is_in_initial_pid_namespace())?
-            }
+            ObjectsPlace::Path(path) => self.open_objects(path)?,
             ObjectsPlace::Process(pid) => ObjectDirectory::of_process(&self.proc, *pid, self.mount_namespace(*pid))?,
             ObjectsPlace::Unknown => return Err(QueryError::NoObjectDirectory),
         };
         Ok(self.objects.get_or_init(|| directory))
+    }
+
+    /// Opens a directory of POSIX objects of the caller's mount namespace.
+    pub(super) fn open_objects(&self, path: &Path) -> Result<ObjectDirectory, QueryError> {
+        let own = procfs::mount_namespace_of(&self.proc, "thread-self");
+        // Processes of other pid namespaces can have created files in it.
+        ObjectDirectory::open(path, own, !self.is_in_initial_pid_namespace())
     }
 
     /// Returns the number of the mount namespace of a process.
@@ -231,7 +234,7 @@ impl System {
 
     /// Returns the effective uid of a process in the caller's user namespace; `None` if it has exited. Cached.
     pub(crate) fn effective_uid(&self, pid: i32) -> Option<u32> {
-        *self.effective_uids.borrow_mut().entry(pid).or_insert_with(|| self.effective_uid_now(pid))
+        cached(&self.effective_uids, pid, || self.effective_uid_now(pid))
     }
 
     /// Returns the effective uid of a process now; not cached.
@@ -261,13 +264,11 @@ impl System {
     }
 
     pub(crate) fn user_name(&self, uid: u32) -> Option<Arc<str>> {
-        let mut users = self.users.borrow_mut();
-        users.entry(uid).or_insert_with(|| sys::user_name(uid).map(|name| escape_invalid_utf8(&name).into())).clone()
+        cached(&self.users, uid, || sys::user_name(uid).map(|name| escape_invalid_utf8(&name).into()))
     }
 
     pub(crate) fn group_name(&self, gid: u32) -> Option<Arc<str>> {
-        let mut groups = self.groups.borrow_mut();
-        groups.entry(gid).or_insert_with(|| sys::group_name(gid).map(|name| escape_invalid_utf8(&name).into())).clone()
+        cached(&self.groups, gid, || sys::group_name(gid).map(|name| escape_invalid_utf8(&name).into()))
     }
 
     /// Returns a user's name, or the uid if there is none.
@@ -294,7 +295,7 @@ impl System {
 
     /// Returns whether a process is running; cached.
     pub(crate) fn process_status(&self, pid: i32) -> ProcessStatus {
-        *self.statuses.borrow_mut().entry(pid).or_insert_with(|| self.process_status_now(pid))
+        cached(&self.statuses, pid, || self.process_status_now(pid))
     }
 
     /// Returns whether a process is running now; not cached.
@@ -310,20 +311,15 @@ impl System {
 
     /// Returns the command line of a process; cached.
     pub(crate) fn command(&self, pid: i32) -> Option<Arc<str>> {
-        let mut commands = self.commands.borrow_mut();
-        commands
-            .entry(pid)
-            .or_insert_with(|| {
-                let own = self.proc_shows_own_pids();
-                procfs::command(&self.proc, pid).filter(|_| own).map(|command| escape_invalid_utf8(&command).into())
-            })
-            .clone()
+        cached(&self.commands, pid, || {
+            let command = procfs::command(&self.proc, pid).filter(|_| self.proc_shows_own_pids())?;
+            Some(escape_invalid_utf8(&command).into())
+        })
     }
 
     /// Returns the name of a process (proc_pid_comm(5)); cached.
     pub(in crate::query) fn process_name(&self, pid: i32) -> Option<Arc<[u8]>> {
-        let mut names = self.names.borrow_mut();
-        names.entry(pid).or_insert_with(|| procfs::name(&self.proc, pid).ok().map(Into::into)).clone()
+        cached(&self.names, pid, || procfs::name(&self.proc, pid).ok().map(Into::into))
     }
 
     /// Returns the number of this thread's IPC namespace; `None` without /proc.
@@ -372,6 +368,11 @@ impl System {
     pub(in crate::query) fn is_in_initial_pid_namespace(&self) -> bool {
         std::fs::metadata(self.proc.join("self/ns/pid")).is_ok_and(|file| file.ino() == INITIAL_PID_NAMESPACE)
     }
+}
+
+/// Returns the value of a key in a cache, which `find` looks up the first time.
+fn cached<K: Ord, V: Clone>(cache: &RefCell<BTreeMap<K, V>>, key: K, find: impl FnOnce() -> V) -> V {
+    cache.borrow_mut().entry(key).or_insert_with(find).clone()
 }
 
 /// Parses an id; `None` for a name, `Some(None)` for a number that is not an id.
