@@ -29,15 +29,16 @@ arrows, page keys, home, end: select; Escape: select nothing";
 const KEYS: &str = "q quit  ? help  / filter  s sort  b by  w who  p pause";
 
 /// What is shown instead of the tables, if anything.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 enum Page {
+    #[default]
     Tables,
     /// Lines, until a key is pressed.
     Text(Vec<String>),
 }
 
 /// What the user has chosen.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct View {
     page: Page,
     sort: Sort,
@@ -69,7 +70,7 @@ pub(super) fn run(
     context.ui.mute(true);
     interrupts.add_terminal()?;
     let mut screen = context.ui.open_screen()?;
-    let mut view = View::new();
+    let mut view = View { height: 1, ..View::default() };
     loop {
         let visible = view.update(&mut round);
         screen.draw(&view.lines(context, meter, &round, &visible, screen.size()))?;
@@ -122,21 +123,6 @@ enum Action {
 }
 
 impl View {
-    fn new() -> Self {
-        Self {
-            page: Page::Tables,
-            sort: Sort::Rss,
-            filter: String::new(),
-            is_typing: false,
-            is_paused: false,
-            selected: None,
-            object: None,
-            first: 0,
-            height: 1,
-            notice: None,
-        }
-    }
-
     /// Sorts and filters; returns the indexes of the objects to show.
     fn update(&mut self, round: &mut Round) -> Vec<usize> {
         round.sort(self.sort);

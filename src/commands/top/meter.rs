@@ -62,7 +62,9 @@ pub(super) struct Round {
 
 named! {
     /// What segments and objects are sorted by.
+    #[derive(Default)]
     pub(crate) enum Sort {
+        #[default]
         Rss = "rss",
         Change = "change",
         Size = "size",
