@@ -175,9 +175,7 @@ impl Live<'_> {
         // Their state would require a scan of all processes.
         let mut files = posix_objects(&self.system, Needs::NAMES).unwrap_or_default();
         files.sort_by_key(Object::ident);
-        let is_directory =
-            |object: &Object| matches!(&object.kind, ObjectKind::Posix(posix) if posix.file_type == FileType::Dir);
-        objects.extend(files.into_iter().filter(|object| !is_directory(object)));
+        objects.extend(files.into_iter().filter(|object| object.posix().file_type != FileType::Dir));
         objects
     }
 

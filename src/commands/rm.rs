@@ -222,10 +222,8 @@ fn check_namespace(
                 .cause("no visible process is in that namespace, and you are not permitted to inspect some processes"),
         });
     }
-    if is_dash(file) {
-        return Err(in_another().hint("run it again with the same input", again(&format!("--ns ipc:[{ns}]"))));
-    }
-    Err(in_another().hint("remove it in that namespace", again(&format!("--ns ipc:[{ns}]"))))
+    let hint = if is_dash(file) { "run it again with the same input" } else { "remove it in that namespace" };
+    Err(in_another().hint(hint, again(&format!("--ns ipc:[{ns}]"))))
 }
 
 /// Reports an outcome. `evidence` is appended for an object that was not in use.

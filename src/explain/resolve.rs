@@ -11,9 +11,7 @@ use super::attempt::Attempt;
 use super::diagnosis::{explain, gone};
 use super::files::missing_file;
 use crate::error::{Error, again};
-use crate::model::{
-    FileId, FileType, Ftok, Ident, Key, Mode, Name, Needs, Object, ObjectKind, ShmId, Target, path_text,
-};
+use crate::model::{FileId, FileType, Ftok, Ident, Key, Mode, Name, Needs, Object, ShmId, Target, path_text};
 use crate::query::{
     QueryError, System, add_users, as_semaphore, find_by_key, instances, inventory, lookup, posix_objects_by_id,
     posix_objects_in,
@@ -55,8 +53,7 @@ pub(crate) fn find(system: &System, ident: Ident, needs: Needs) -> Result<Option
 
 /// Returns the POSIX objects whose users were not looked for.
 fn without_users<'a>(objects: impl IntoIterator<Item = &'a mut Object>) -> impl Iterator<Item = &'a mut Object> {
-    let lacks_users = |object: &&mut Object| matches!(&object.kind, ObjectKind::Posix(posix) if posix.users.is_none());
-    objects.into_iter().filter(lacks_users)
+    objects.into_iter().filter(|object| object.as_posix().is_some_and(|posix| posix.users.is_none()))
 }
 
 fn by_key(system: &System, target: &Target, key: Key) -> Result<ShmId, Error> {
@@ -119,7 +116,7 @@ impl<'a> Resolver<'a> {
             Ident::Name(_) => missing_file(&ident),
         };
         let found = found.ok_or_else(|| missing().target(&target.text))?;
-        if let ObjectKind::Posix(posix) = &found.kind
+        if let Some(posix) = found.as_posix()
             && !self.needs.contains(Needs::DIRECTORIES)
             && posix.file_type == FileType::Dir
             && let Some(name) = &posix.name

@@ -39,7 +39,7 @@ impl Change {
             (after.gid != before.gid, Self::Group),
             (after.mode != before.mode, Self::Mode),
         ];
-        let is_partial = |object: &Object| matches!(&object.kind, ObjectKind::Posix(posix) if posix.is_partial);
+        let is_partial = |object: &Object| object.as_posix().is_some_and(|posix| posix.is_partial);
         let is_resized = after.size != before.size && !is_partial(before) && !is_partial(after);
         let (first, last) = match (&before.kind, &after.kind) {
             (ObjectKind::SysV(old), ObjectKind::SysV(new)) => (
@@ -111,8 +111,7 @@ impl Difference {
         }
         // Another name of an object is not another object.
         let is_another_name = |one: &Object, others: &HashMap<FileId, Object>| {
-            let ObjectKind::Posix(posix) = &one.kind else { return false };
-            others.get(&posix.file()).is_some_and(|other| match_where_known(one, other))
+            one.file().and_then(|file| others.get(&file)).is_some_and(|other| match_where_known(one, other))
         };
         let mut difference = Self::default();
         let mut named: HashMap<FileId, Object> = HashMap::new();
@@ -122,7 +121,7 @@ impl Difference {
                 unpaired.push(after);
                 continue;
             };
-            if let ObjectKind::Posix(posix) = &before.kind
+            if let Some(posix) = before.as_posix()
                 && posix.stat.links.max(links(&after)) > 1
             {
                 named.insert(posix.file(), before.clone());
@@ -141,10 +140,7 @@ impl Difference {
 
 /// Returns the number of names of an object; 0 for a segment.
 fn links(object: &Object) -> u64 {
-    match &object.kind {
-        ObjectKind::Posix(posix) => posix.stat.links,
-        ObjectKind::SysV(_) => 0,
-    }
+    object.as_posix().map_or(0, |posix| posix.stat.links)
 }
 
 /// Returns whether two records with the same id belong to the same object, and have the same unknown fields.

@@ -105,7 +105,7 @@ impl Object {
     /// Returns whether its program's own clean-up command applies: it is left over, or the program keeps it.
     pub(crate) fn can_be_cleaned_up(&self, keep: bool) -> bool {
         let is_in_use = matches!(self.state, Some(State::InUse | State::Dest | State::Kept));
-        (keep || !is_in_use) && !matches!(&self.kind, ObjectKind::Posix(posix) if posix.is_forged())
+        (keep || !is_in_use) && !self.as_posix().is_some_and(Posix::is_forged)
     }
 
     /// Returns an identity that is the same for each of its names.
@@ -211,7 +211,7 @@ impl Object {
 
     /// Returns whether it is marked for destruction.
     pub(crate) fn is_marked(&self) -> bool {
-        matches!(&self.kind, ObjectKind::SysV(sysv) if sysv.dest)
+        self.as_sysv().is_some_and(|sysv| sysv.dest)
     }
 
     /// Returns the number of the IPC namespace that it belongs to, if it belongs to one.

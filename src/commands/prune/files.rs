@@ -8,7 +8,7 @@ use super::PruneArgs;
 use crate::act::{AT_ONCE, Cleaned, OpenWatch, check_directory, clean_files, would_fail};
 use crate::commands::Context;
 use crate::error::{Error, Kind, again};
-use crate::model::{FileType, Needs, Object, ObjectKind, Outcome, Posix, State, path_text};
+use crate::model::{FileType, Needs, Object, Outcome, Posix, State, path_text};
 use crate::process::Interrupts;
 use crate::query::{Filter, System, posix_objects, probe};
 
@@ -33,7 +33,7 @@ pub(super) fn list(args: &PruneArgs, context: &Context, filter: &Filter) -> Resu
 }
 
 fn can_be_removed(object: &Object) -> bool {
-    let ObjectKind::Posix(posix) = &object.kind else { return false };
+    let posix = object.posix();
     posix.file_type != FileType::Dir && posix.stat.links == 1 && !posix.keep
 }
 
@@ -75,12 +75,9 @@ impl SecondLook {
             interrupts.check()?;
             interrupts.wait(Some(left), Some(self.watch.as_fd()))?;
         }
-        let is_settled = |object: &Object| match (&object.kind, requires_second_look(object)) {
-            (ObjectKind::Posix(posix), true) => {
-                is_complete && posix.name.as_ref().is_none_or(|name| !opened.contains(name.file_name()))
-            }
-            _ => true,
-        };
+        let is_unopened =
+            |posix: &Posix| is_complete && posix.name.as_ref().is_none_or(|name| !opened.contains(name.file_name()));
+        let is_settled = |object: &Object| !requires_second_look(object) || is_unopened(object.posix());
         Ok(objects.into_iter().partition(is_settled))
     }
 }
