@@ -103,7 +103,7 @@ impl System {
 
     /// Returns whether the caller's own uid may be shown in place of an unmapped one.
     pub(crate) fn is_unmapped_caller(&self) -> bool {
-        *self.unmapped_caller.get_or_init(|| self.is_overflow(Account::User, self.effective_uid_here()))
+        *self.cache.unmapped_caller.get_or_init(|| self.is_overflow(Account::User, self.effective_uid_here()))
     }
 
     fn own_map(&self, account: Account) -> Option<Vec<IdRange>> {

@@ -38,6 +38,17 @@ pub(crate) struct System {
     proc: PathBuf,
     /// The start time of the program, so that a whole report has the same current time.
     now: Stamp,
+    objects_place: ObjectsPlace,
+    /// The id maps of the user namespace that was entered, if any.
+    pub(in crate::query) ids: IdMaps,
+    /// The process whose calls are explained, if it is not this one.
+    pub(super) caller: Option<Caller>,
+    pub(super) cache: Cache,
+}
+
+/// What was looked up.
+#[derive(Debug, Default)]
+pub(super) struct Cache {
     users: RefCell<BTreeMap<u32, Option<Arc<str>>>>,
     groups: RefCell<BTreeMap<u32, Option<Arc<str>>>>,
     statuses: RefCell<BTreeMap<i32, ProcessStatus>>,
@@ -49,17 +60,12 @@ pub(crate) struct System {
     proc_shows_own_pids: OnceCell<bool>,
     /// The container or unit to which the IPC namespace belongs.
     container: OnceCell<Option<Arc<str>>>,
-    objects_place: ObjectsPlace,
     objects: OnceCell<ObjectDirectory>,
     /// The start of the oldest process of each user; `None` if that of a process is unknown.
     oldest: OnceCell<Option<BTreeMap<u32, Stamp>>>,
     /// The pids of processes in pid namespaces below this one, each with that in this one.
     inner_pids: OnceCell<Vec<(i32, i32)>>,
     swap_is_used: OnceCell<bool>,
-    /// The id maps of the user namespace that was entered, if any.
-    pub(in crate::query) ids: IdMaps,
-    /// The process whose calls are explained, if it is not this one.
-    pub(super) caller: Option<Caller>,
 }
 
 impl System {
@@ -71,23 +77,10 @@ impl System {
         Self {
             proc,
             now: Stamp(clock_gettime(ClockId::CLOCK_REALTIME).map_or(0, |time| time.tv_sec())),
-            users: RefCell::default(),
-            groups: RefCell::default(),
-            statuses: RefCell::default(),
-            commands: RefCell::default(),
-            names: RefCell::default(),
-            effective_uids: RefCell::default(),
-            namespace: OnceCell::new(),
-            unmapped_caller: OnceCell::new(),
-            proc_shows_own_pids: OnceCell::new(),
-            container: OnceCell::new(),
             objects_place: ObjectsPlace::Path(PathBuf::from(DEV_SHM)),
-            objects: OnceCell::new(),
-            oldest: OnceCell::new(),
-            inner_pids: OnceCell::new(),
-            swap_is_used: OnceCell::new(),
             ids: IdMaps::default(),
             caller: None,
+            cache: Cache::default(),
         }
     }
 
@@ -128,8 +121,8 @@ impl System {
 
     /// Records that this thread has entered another IPC namespace; cached processes and users remain valid.
     pub(crate) fn set_namespace(&mut self, number: u64, container: Option<Arc<str>>) {
-        self.namespace = OnceCell::from(Some(number));
-        self.container = OnceCell::from(container);
+        self.cache.namespace = OnceCell::from(Some(number));
+        self.cache.container = OnceCell::from(container);
     }
 
     /// Uses another directory for POSIX objects than the caller's /dev/shm.
@@ -146,7 +139,7 @@ impl System {
 
     /// Returns the directory of POSIX objects, opened once.
     pub(crate) fn objects(&self) -> Result<&ObjectDirectory, QueryError> {
-        if let Some(directory) = self.objects.get() {
+        if let Some(directory) = self.cache.objects.get() {
             return Ok(directory);
         }
         let directory = match &self.objects_place {
@@ -154,7 +147,7 @@ impl System {
             ObjectsPlace::Process(pid) => ObjectDirectory::of_process(&self.proc, *pid, self.mount_namespace(*pid))?,
             ObjectsPlace::Unknown => return Err(QueryError::NoObjectDirectory),
         };
-        Ok(self.objects.get_or_init(|| directory))
+        Ok(self.cache.objects.get_or_init(|| directory))
     }
 
     /// Opens a directory of POSIX objects of the caller's mount namespace.
@@ -171,7 +164,7 @@ impl System {
 
     /// Returns whether any page of the machine is in swap, or that is unknown.
     pub(in crate::query) fn swap_is_used(&self) -> bool {
-        *self.swap_is_used.get_or_init(|| {
+        *self.cache.swap_is_used.get_or_init(|| {
             let size = |name| procfs::meminfo(&self.proc, name);
             size("SwapTotal:").is_none_or(|total| size("SwapFree:") != Some(total))
         })
@@ -185,7 +178,7 @@ impl System {
         if !is_mapped || !self.is_in_initial_pid_namespace() || self.hides_processes() {
             return None;
         }
-        let oldest = self.oldest.get_or_init(|| self.oldest_processes()).as_ref()?.get(&uid);
+        let oldest = self.cache.oldest.get_or_init(|| self.oldest_processes()).as_ref()?.get(&uid);
         Some(oldest.is_some_and(|start| start.0 <= stamp.0.saturating_add(SLACK_SECONDS)))
     }
 
@@ -216,7 +209,7 @@ impl System {
     /// Returns whether a user's process in a pid namespace below this one has a pid there, which its program may have put
     /// into a name.
     pub(in crate::query) fn has_inner_pid(&self, uid: u32, pid: i32) -> bool {
-        let inner = self.inner_pids.get_or_init(|| {
+        let inner = self.cache.inner_pids.get_or_init(|| {
             let pids = procfs::pids(&self.proc).into_iter().flatten();
             pids.flat_map(|pid| procfs::inner_pids(&self.proc, pid).into_iter().map(move |inner| (inner, pid)))
                 .collect()
@@ -234,7 +227,7 @@ impl System {
 
     /// Returns the effective uid of a process in the caller's user namespace; `None` if it has exited. Cached.
     pub(crate) fn effective_uid(&self, pid: i32) -> Option<u32> {
-        cached(&self.effective_uids, pid, || self.effective_uid_now(pid))
+        cached(&self.cache.effective_uids, pid, || self.effective_uid_now(pid))
     }
 
     /// Returns the effective uid of a process now; not cached.
@@ -264,11 +257,11 @@ impl System {
     }
 
     pub(crate) fn user_name(&self, uid: u32) -> Option<Arc<str>> {
-        cached(&self.users, uid, || sys::user_name(uid).map(|name| escape_invalid_utf8(&name).into()))
+        cached(&self.cache.users, uid, || sys::user_name(uid).map(|name| escape_invalid_utf8(&name).into()))
     }
 
     pub(crate) fn group_name(&self, gid: u32) -> Option<Arc<str>> {
-        cached(&self.groups, gid, || sys::group_name(gid).map(|name| escape_invalid_utf8(&name).into()))
+        cached(&self.cache.groups, gid, || sys::group_name(gid).map(|name| escape_invalid_utf8(&name).into()))
     }
 
     /// Returns a user's name, or the uid if there is none.
@@ -295,7 +288,7 @@ impl System {
 
     /// Returns whether a process is running; cached.
     pub(crate) fn process_status(&self, pid: i32) -> ProcessStatus {
-        cached(&self.statuses, pid, || self.process_status_now(pid))
+        cached(&self.cache.statuses, pid, || self.process_status_now(pid))
     }
 
     /// Returns whether a process is running now; not cached.
@@ -311,7 +304,7 @@ impl System {
 
     /// Returns the command line of a process; cached.
     pub(crate) fn command(&self, pid: i32) -> Option<Arc<str>> {
-        cached(&self.commands, pid, || {
+        cached(&self.cache.commands, pid, || {
             let command = procfs::command(&self.proc, pid).filter(|_| self.proc_shows_own_pids())?;
             Some(escape_invalid_utf8(&command).into())
         })
@@ -319,12 +312,12 @@ impl System {
 
     /// Returns the name of a process (proc_pid_comm(5)); cached.
     pub(in crate::query) fn process_name(&self, pid: i32) -> Option<Arc<[u8]>> {
-        cached(&self.names, pid, || procfs::name(&self.proc, pid).ok().map(Into::into))
+        cached(&self.cache.names, pid, || procfs::name(&self.proc, pid).ok().map(Into::into))
     }
 
     /// Returns the number of this thread's IPC namespace; `None` without /proc.
     pub(crate) fn namespace(&self) -> Option<u64> {
-        *self.namespace.get_or_init(|| procfs::namespace_of(&self.proc, "thread-self"))
+        *self.cache.namespace.get_or_init(|| procfs::namespace_of(&self.proc, "thread-self"))
     }
 
     /// Returns the number of the IPC namespace of a process.
@@ -339,7 +332,7 @@ impl System {
 
     /// Returns the container or unit of this IPC namespace, which `find` looks up; cached.
     pub(super) fn container(&self, find: impl FnOnce() -> Option<Arc<str>>) -> Option<Arc<str>> {
-        self.container.get_or_init(find).clone()
+        self.cache.container.get_or_init(find).clone()
     }
 
     /// Returns the default huge page size in bytes; `None` if the kernel has no huge pages.
@@ -351,7 +344,7 @@ impl System {
     /// pid, or not at all.
     pub(crate) fn proc_shows_own_pids(&self) -> bool {
         let own = || std::fs::read_link(self.proc.join("self")).ok()?.to_str()?.parse::<u32>().ok();
-        *self.proc_shows_own_pids.get_or_init(|| own() == Some(std::process::id()))
+        *self.cache.proc_shows_own_pids.get_or_init(|| own() == Some(std::process::id()))
     }
 
     /// Returns whether /proc hides processes (mount option hidepid): process 1 always exists.
