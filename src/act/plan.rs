@@ -74,7 +74,7 @@ fn expected_errno(system: &System, size: u64, flags: CreateFlags) -> Option<Errn
     if size < limits.shmmin || size > limits.shmmax {
         return Some(Errno::EINVAL);
     }
-    let Tally { segments: ids, pages, .. } = count(system).unwrap_or(Tally::ZERO);
+    let Tally { segments: ids, pages, .. } = count(system).unwrap_or_else(|_| Tally::zero());
     if pages.checked_add(size.div_ceil(limits.page_size)).is_none_or(|total| total > limits.shmall) {
         return Some(Errno::ENOSPC);
     }

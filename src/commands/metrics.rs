@@ -113,7 +113,7 @@ fn all_namespaces(context: &mut Context) -> Result<(Vec<NamespaceMetrics>, Vec<S
     for (ns, container, (limits, objects)) in here.into_iter().chain(there) {
         let mut owners = Owners::new();
         for object in &objects {
-            owners.entry(object.uid).or_insert(Tally::ZERO).add(&Tally::of(object, system.page_size()));
+            owners.entry(object.uid).or_insert_with(Tally::zero).add(&Tally::of(object, system.page_size()));
         }
         metrics.push(NamespaceMetrics { ns, container, limits, owners: by_name(system, owners) });
         segments.extend(objects);
@@ -151,9 +151,9 @@ fn posix(args: &MetricsArgs, context: &mut Context) -> Result<Vec<PosixMetrics>,
 /// Replaces user ids by names. Users with the same name are merged: a duplicate series would invalidate the whole
 /// output.
 fn by_name(system: &System, owners: Owners) -> BTreeMap<String, Tally> {
-    let mut named = BTreeMap::from([(system.user(ROOT), Tally::ZERO)]);
+    let mut named = BTreeMap::from([(system.user(ROOT), Tally::zero())]);
     for (uid, tally) in owners {
-        named.entry(system.user(uid)).or_insert(Tally::ZERO).add(&tally);
+        named.entry(system.user(uid)).or_insert_with(Tally::zero).add(&tally);
     }
     named
 }

@@ -44,8 +44,10 @@ impl Serialize for FileId {
 
 named! {
     /// What a file holds.
+    #[derive(Default)]
     pub(crate) enum FileType {
         /// A shared memory object.
+        #[default]
         Shm = "shm",
         /// A named semaphore.
         Sem = "sem",
@@ -93,6 +95,12 @@ pub(crate) struct FileStat {
     pub(crate) atime: FileTime,
     pub(crate) mtime: FileTime,
     pub(crate) ctime: FileTime,
+}
+
+impl Default for FileStat {
+    fn default() -> Self {
+        Self::REGULAR
+    }
 }
 
 impl FileStat {
@@ -187,7 +195,7 @@ pub(crate) struct FileMapping {
 }
 
 /// What only a POSIX object has.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Posix {
     pub(crate) stat: FileStat,
     pub(crate) file_type: FileType,
@@ -230,27 +238,7 @@ pub(crate) struct Posix {
 impl Posix {
     /// Returns the record of a file of which only the attributes are known.
     pub(crate) fn new(stat: FileStat, file_type: FileType, name: Option<ObjectName>) -> Self {
-        Self {
-            stat,
-            file_type,
-            name,
-            allocated: stat.allocated,
-            lacks_attributes: false,
-            users: None,
-            value: None,
-            waiters: None,
-            cleanup: None,
-            keep: false,
-            family: None,
-            family_in_use: None,
-            is_proven: false,
-            maker: None,
-            is_partial: false,
-            contents: Vec::new(),
-            linked: Vec::new(),
-            is_foreign: false,
-            mnt_ns: None,
-        }
+        Self { stat, file_type, name, allocated: stat.allocated, ..Self::default() }
     }
 
     /// Returns the device and inode.

@@ -2,7 +2,7 @@
 
 use super::{Object, State};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
     pub(crate) segments: u64,
     /// Pages, as the kernel counts them against shmall: each segment is rounded up.
@@ -24,19 +24,10 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    pub(crate) const ZERO: Self = Self {
-        segments: 0,
-        pages: 0,
-        size: 0,
-        rss: Some(0),
-        swap: Some(0),
-        orphans: 0,
-        orphan_bytes: 0,
-        unknown: 0,
-        unknown_bytes: 0,
-        dest: 0,
-        attachments: 0,
-    };
+    /// Returns the sums over no segments.
+    pub(crate) fn zero() -> Self {
+        Self { rss: Some(0), swap: Some(0), ..Self::default() }
+    }
 
     pub(crate) fn of(segment: &Object, page_size: u64) -> Self {
         let size = u128::from(segment.size);

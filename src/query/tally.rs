@@ -10,7 +10,7 @@ use crate::sys;
 
 /// Sums up all segments; `needs` are the fields to read.
 pub(crate) fn tally(system: &System, needs: Needs) -> Result<Tally, QueryError> {
-    let mut sums = Tally::ZERO;
+    let mut sums = Tally::zero();
     tally_by_owner(system, needs)?.values().for_each(|owner| sums.add(owner));
     Ok(sums)
 }
@@ -20,7 +20,7 @@ pub(crate) fn tally_by_owner(system: &System, needs: Needs) -> Result<BTreeMap<u
     let page_size = system.page_size();
     let mut owners: BTreeMap<u32, Tally> = BTreeMap::new();
     each(system, needs, |segment| {
-        owners.entry(segment.uid).or_insert(Tally::ZERO).add(&Tally::of(&segment, page_size));
+        owners.entry(segment.uid).or_insert_with(Tally::zero).add(&Tally::of(&segment, page_size));
         Ok::<_, QueryError>(())
     })?;
     Ok(owners)
@@ -29,7 +29,7 @@ pub(crate) fn tally_by_owner(system: &System, needs: Needs) -> Result<BTreeMap<u
 /// Counts segments and their pages, which SHM_INFO returns without a listing.
 pub(crate) fn count(system: &System) -> Result<Tally, QueryError> {
     match sys::usage() {
-        Ok((segments, pages, ..)) => Ok(Tally { segments, pages, ..Tally::ZERO }),
+        Ok((segments, pages, ..)) => Ok(Tally { segments, pages, ..Tally::zero() }),
         Err(_) => tally(system, Needs::empty()),
     }
 }

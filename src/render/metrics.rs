@@ -236,7 +236,7 @@ mod tests {
     fn values_are_exact_and_unknown_ones_are_omitted() {
         let most = 18_446_744_073_692_774_399;
         let limits = Limits { shmmni: 4096, shmmax: most, shmall: most, shmmin: 1, page_size: 4096, rmid_forced: None };
-        let tally = Tally { size: 1 << 70, rss: None, ..Tally::ZERO };
+        let tally = Tally { size: 1 << 70, rss: None, ..Tally::zero() };
         let owners = BTreeMap::from([("a\"b\\x0a\n".to_owned(), tally)]);
         let namespace = NamespaceMetrics { ns: None, container: None, limits, owners };
         let text = metrics_text(vec![namespace], Vec::new(), Vec::new(), true).unwrap();
