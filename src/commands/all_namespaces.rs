@@ -1,7 +1,7 @@
 //! Work in every IPC namespace that has a process or a bind mount.
 
 use super::Context;
-use crate::error::{Error, Hint, Kind, again};
+use crate::error::{Error, Hint, Kind};
 use crate::model::{Needs, Object, SegmentUsers, ShmId, counted};
 use crate::process::{list_through_worker, visit_namespaces};
 use crate::query::{
@@ -110,7 +110,7 @@ pub(crate) fn ask_all<T: Send>(
         context
             .ui
             .warning(&format!("cannot determine the IPC namespace of {processes}: there may be more than are shown"));
-        context.ui.hint(Hint::new("run as root", again("").sudo()));
+        context.ui.hint(Hint::run_as_root());
     }
     Ok(answers)
 }
@@ -129,7 +129,7 @@ pub(crate) fn all_instances(context: &mut Context, with_segments: bool) -> Resul
         let processes = counted(inaccessible, "process");
         let more = "there may be more objects than are shown";
         context.ui.warning(&format!("cannot determine the mount namespace of {processes}: {more}"));
-        context.ui.hint(Hint::new("run as root", again("").sudo()));
+        context.ui.hint(Hint::run_as_root());
     }
     Ok((directories, is_complete))
 }

@@ -24,7 +24,7 @@ pub(crate) fn unlinked(context: &mut Context, needs: Needs) -> Result<Vec<Object
         let size = Size(bytes);
         context.ui.warning(&format!("unlinked objects hold {size}, but no process that uses them was found: {why}"));
         if !in_flight && !can_inspect {
-            context.ui.hint(Hint::new("run as root", again("").sudo()));
+            context.ui.hint(Hint::run_as_root());
         }
     }
     Ok(found)

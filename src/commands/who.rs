@@ -7,7 +7,7 @@ use super::args::target;
 use super::filters::{FilterArgs, keys, select, warn_of_removed};
 use super::objects::named_objects;
 use super::{Context, Manual, are_objects, check_any_found, exit_with, resolve_all};
-use crate::error::{Error, Exit, Hint, again};
+use crate::error::{Error, Exit, Hint};
 use crate::model::{Hidden, HiddenBy, Needs, Object, Size, Target, counted, enumerate, first_names};
 use crate::query::{self, Filter, add_attachers, add_attachers_and_find_strays, can_inspect_all, inventory};
 use crate::render::{
@@ -293,7 +293,7 @@ fn warn_of_hidden(args: &WhoArgs, context: &mut Context, found: &[UsedSegment]) 
         let (attachments, meaning, reason) = (counted(*total, "attachment"), hidden.meaning(), hidden.reason.as_str());
         context.ui.warning(&format!("{attachments} of {segments} cannot be seen: {meaning} ({reason})"));
         if hidden.reason == HiddenBy::Permission && !args.all_ns && !can_inspect_all(&context.system) {
-            context.ui.hint(Hint::new("run as root", again("").sudo()));
+            context.ui.hint(Hint::run_as_root());
         }
     }
 }

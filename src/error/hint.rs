@@ -55,6 +55,11 @@ impl Hint {
         Self { text: text.into(), command: Some(command) }
     }
 
+    /// Returns the hint to run the user's command with all privileges.
+    pub(crate) fn run_as_root() -> Self {
+        Self::new("run as root", again("").sudo())
+    }
+
     pub(crate) fn text(text: impl Into<Cow<'static, str>>) -> Self {
         Self { text: text.into(), command: None }
     }

@@ -1,7 +1,7 @@
 //! The errors of queries.
 
 use super::access::{READ, may_access};
-use crate::error::{Error, Kind, OsError, again, program};
+use crate::error::{Error, Hint, Kind, OsError, again, program};
 use crate::model::{Object, path_text};
 use crate::procfs::ProcError;
 use crate::query::{self, Account, Holder, HoldersError, PeekError, QueryError, System, rmid_forced};
@@ -76,9 +76,7 @@ pub(crate) fn cannot_inspect(system: &System, pid: i32, error: ProcError) -> Err
         Error { source: Some(OsError { errno: Errno::ENOENT, .. }), .. } => {
             Error::new(Kind::NotFound, format!("cannot find process {pid}"))
         }
-        error if error.kind == Kind::Permission && !query::can_inspect_all(system) => {
-            error.hint("run as root", again("").sudo())
-        }
+        error if error.kind == Kind::Permission && !query::can_inspect_all(system) => error.with(Hint::run_as_root()),
         error => error,
     }
     .target(pid.to_string())

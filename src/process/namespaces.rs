@@ -21,7 +21,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::helper::{start_failed, this_program};
-use crate::error::{Error, Kind, again, program};
+use crate::error::{Error, Hint, Kind, program};
 use crate::model::{Limits, NamespaceName, Object, counted};
 use crate::procfs;
 use crate::query::{CAP_SYS_ADMIN, IdMaps, Namespace, System, can_inspect_all, census, has_capability};
@@ -83,7 +83,7 @@ pub(crate) fn enter_namespace(argument: &OsStr) -> Result<IdMaps, Error> {
         cannot(Kind::Permission)
             .os(error.errno, error.call)
             .cause(format!("{NEEDS_ADMIN}{whose}"))
-            .hint("run as root", again("").sudo())
+            .with(Hint::run_as_root())
     };
     let owner = sys::owning_user_namespace(file.as_fd()).map(File::from);
     let owner = owner.map_err(|_| denied(" (an ancestor)"))?;
@@ -130,7 +130,7 @@ fn open(system: &System, name: &NamespaceName, text: &str) -> Result<File, Error
         let failed = Error::io(message, error, "open").target(text);
         let failed = if cause.is_empty() { failed } else { failed.cause(cause) };
         match error.kind() {
-            ErrorKind::PermissionDenied if !can_inspect_all(system) => failed.hint("run as root", again("").sudo()),
+            ErrorKind::PermissionDenied if !can_inspect_all(system) => failed.with(Hint::run_as_root()),
             _ => failed,
         }
     };

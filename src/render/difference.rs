@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::files::posix;
+use super::files::{file_name, posix};
 use super::segments::field;
 use super::{Cell, Column};
 use crate::model::{Change, Changed, Difference, Object, Size};
@@ -23,6 +23,10 @@ impl AsRef<Object> for DifferenceRow {
     }
 }
 
+const WHAT: Column<DifferenceRow> =
+    Column::left("WHAT", |row: &DifferenceRow| Cell::Texts(row.details.iter().map(String::as_str).collect()))
+        .shortened_to(20);
+
 /// The columns of `diff`. CSV and TSV print those before STATE, which is only in the table.
 pub(crate) static DIFFERENCE: &[Column<DifferenceRow>] = &[
     Column::left("CHANGE", |row| Cell::Word(row.change)),
@@ -33,8 +37,7 @@ pub(crate) static DIFFERENCE: &[Column<DifferenceRow>] = &[
     Column::right("SIZE", field::size),
     Column::right("NATTCH", field::nattch),
     Column::right("CPID", field::cpid),
-    Column::left("WHAT", |row: &DifferenceRow| Cell::Texts(row.details.iter().map(String::as_str).collect()))
-        .shortened_to(20),
+    WHAT,
     Column::right("NS", field::namespace),
     Column::left("STATE", field::state),
 ];
@@ -50,19 +53,14 @@ pub(crate) const DIFFERENCE_ALL_NS: &[&str] =
 /// The columns of `diff` for POSIX objects.
 pub(crate) static FILE_DIFFERENCE: &[Column<DifferenceRow>] = &[
     Column::left("CHANGE", |row| Cell::Word(row.change)),
-    Column::left("NAME", |row| name(&row.object)),
+    Column::left("NAME", |row| file_name(&row.object)),
     Column::left("OBJECT", |row| Cell::of(row.object.file(), Cell::File)),
     Column::left("OWNER", field::owner),
     Column::left("MODE", field::mode),
     Column::right("SIZE", field::size),
     Column::left("STATE", field::state),
-    Column::left("WHAT", |row: &DifferenceRow| Cell::Texts(row.details.iter().map(String::as_str).collect()))
-        .shortened_to(20),
+    WHAT,
 ];
-
-fn name(object: &Object) -> Cell<'_> {
-    posix(object, |posix| Cell::of(posix.name.as_ref(), |name| Cell::Text(name.as_str())))
-}
 
 /// The report of `diff`.
 #[derive(Debug, Serialize)]
@@ -100,7 +98,7 @@ fn details(changed: &Changed) -> Vec<String> {
             Change::Mode => |object| object.mode.to_string(),
             Change::Key => |object| field::key(object).to_string(),
             Change::Size => |object| Size(object.size).to_string(),
-            Change::Name => |object| name(object).to_string(),
+            Change::Name => |object| file_name(object).to_string(),
             Change::Links => |object| posix(object, |posix| Cell::Number(posix.stat.links)).to_string(),
             Change::Marked | Change::Unmarked | Change::Locked | Change::Unlocked => return change.as_str().to_owned(),
         };

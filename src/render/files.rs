@@ -9,6 +9,10 @@ pub(super) fn posix<'a>(object: &'a Object, cell: impl FnOnce(&'a Posix) -> Cell
     Cell::of(object.as_posix(), cell)
 }
 
+pub(super) fn file_name(object: &Object) -> Cell<'_> {
+    posix(object, |posix| Cell::of(posix.name.as_ref(), |name| Cell::Text(name.as_str())))
+}
+
 /// Returns the cell of an attribute; null if the attributes are not known.
 fn known<'a>(object: &'a Object, cell: impl FnOnce(&'a Posix) -> Cell<'a>) -> Cell<'a> {
     posix(object, |posix| if posix.lacks_attributes { Cell::Null } else { cell(posix) })
@@ -35,10 +39,7 @@ pub(crate) static FILE: &[Column<Object>] = &[
     left("TYPE", "type", "shm, sem, dir, memfd or anonymous", |object| {
         posix(object, |posix| Cell::Word(posix.file_type.as_str()))
     }),
-    left("NAME", "name", "name; null if it is unlinked", |object| {
-        posix(object, |posix| Cell::of(posix.name.as_ref(), |name| Cell::Text(name.as_str())))
-    })
-    .name_shortened_to(NAME_WIDTH),
+    left("NAME", "name", "name; null if it is unlinked", file_name).name_shortened_to(NAME_WIDTH),
     right("SIZE", "size", "size in bytes", |object| whole(object, || field::size(object))),
     right("ALLOCATED", "allocated", "resident and swapped bytes", |object| {
         whole(object, || known(object, |posix| Cell::bytes(posix.allocated)))

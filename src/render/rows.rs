@@ -113,9 +113,6 @@ pub(crate) fn write_rows<R>(
     rows: Vec<R>,
     style: &TableStyle<'_>,
 ) -> io::Result<()> {
-    if format == Format::Table {
-        return table::write(out, columns, &rows, style);
-    }
     let mut writer = Rows::begin(format, name, columns, style)?;
     rows.into_iter().try_for_each(|row| writer.add(out, row))?;
     writer.end(out)
