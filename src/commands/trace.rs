@@ -37,11 +37,11 @@ pub(crate) const MANUAL: Manual = Manual {
            one line per call, on standard output or in FILE. --summary adds a last line, {\"schema\":1,\"summary\":[{\"pid\":4711,\"command\":\"./server\",\"calls\":{\"shmget\":{\"made\":2,\"failed\":1}},\"created\":[4],\"leaked\":[4]}]}.",
     notes: "A command is stopped only at these calls, by a seccomp filter, and otherwise runs at full speed. Without \
             CAP_SYS_ADMIN the filter requires no_new_privs; setuid programs then run without their privileges, as under \
-            every tracer without privileges. Where no filter can be installed, and with --pid, the processes are stopped at \
-            each system call, which is slow.\n\n\
+            every tracer without privileges. Where no filter can be installed, where a filter of a sandbox decides first, once a \
+            process installs a filter of its own, and with --pid, the processes are stopped at each system call, which is \
+            slow.\n\n\
             [PID] precedes each call, or [PID:THREAD] if another thread than the first has made it. A call without a result \
-            (?) did not return, or will be repeated after a signal. A call that the filter of a sandbox denies is not shown, \
-            since that filter decides first.\n\n\
+            (?) did not return, or will be repeated after a signal.\n\n\
             A traced process cannot be traced by another one, such as a debugger. Calls of 32-bit programs are not decoded; \
             a warning names the process. A child that was started with CLONE_UNTRACED is not traced, and its calls fail \
             with ENOSYS.\n\n\

@@ -38,6 +38,10 @@ const POSIX: &[(CallName, c_long)] = &[
     (CallName::Unlink, libc::SYS_unlink),
 ];
 
+/// The calls that install a seccomp filter, with the first argument.
+const INSTALLERS: [(c_long, u32); 2] =
+    [(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER), (libc::SYS_prctl, libc::PR_SET_SECCOMP.cast_unsigned())];
+
 /// The first of the four numbers of shmget, shmat, shmdt and shmctl in 32-bit programs (asm/unistd_32.h).
 const COMPAT_FIRST: u32 = if cfg!(target_arch = "aarch64") { 305 } else { 395 };
 /// linux/ipc.h: the first argument of ipc(2) for SHMAT, followed by those for SHMDT, SHMGET and SHMCTL.
@@ -51,9 +55,12 @@ pub(super) fn call_name(number: u64) -> Option<CallName> {
     SYSV.iter().chain(POSIX).find(is_it).map(|(name, _)| *name)
 }
 
+/// The number of calls by which [`report_calls`] probes the filter.
+pub(crate) const PROBES: usize = 4;
+
 /// Installs a filter that reports the calls of this process, and of those that it starts, to its tracer. Without a tracer,
-/// these calls fail with ENOSYS. Then calls shmdt(NULL): the report of this call shows the tracer that the filter works,
-/// and that no filter of a sandbox has precedence.
+/// these calls fail with ENOSYS. Then tries each call on segments once, with arguments with which it fails: the reports show
+/// the tracer that the filter works, and that no filter of a sandbox decides first.
 ///
 /// Without CAP_SYS_ADMIN this sets no_new_privs. That changes nothing for setuid programs, which a tracer without
 /// privileges prevents from getting theirs.
@@ -67,7 +74,13 @@ pub(crate) fn report_calls(posix: bool) -> Result<(), SysError> {
         installed => installed,
     };
     installed?;
-    // SAFETY: no segment is attached at this address, so that the call fails.
+    // SAFETY: the size 0 is invalid for a new segment.
+    unsafe { libc::shmget(libc::IPC_PRIVATE, 0, libc::IPC_CREAT) };
+    // SAFETY: -1 is not an id.
+    unsafe { libc::shmat(-1, std::ptr::null(), 0) };
+    // SAFETY: -1 is not an id, and this command takes no structure.
+    unsafe { libc::shmctl(-1, libc::IPC_RMID, std::ptr::null_mut()) };
+    // SAFETY: no segment is attached at this address.
     unsafe { libc::shmdt(std::ptr::null()) };
     Ok(())
 }
@@ -92,6 +105,11 @@ fn filter(posix: bool) -> Vec<sock_filter> {
             native.extend([op(EQUALS, number, 0, 1), report]);
         }
     }
+    for (number, first) in INSTALLERS {
+        let number = u32::try_from(number).unwrap_or(u32::MAX);
+        native.extend([op(EQUALS, number, 0, 3), op(LOAD, argument(0), 0, 0), op(EQUALS, first, 0, 1), report]);
+        native.push(op(LOAD, NUMBER, 0, 0));
+    }
     native.push(allow);
     let skipped = u8::try_from(native.len()).unwrap_or(u8::MAX);
     let mut program = vec![op(LOAD, ARCHITECTURE, 0, 0), op(EQUALS, NATIVE_ARCH, 0, skipped)];
@@ -106,6 +124,14 @@ fn filter(posix: bool) -> Vec<sock_filter> {
         allow,
     ]);
     program
+}
+
+/// Returns whether a call of the native architecture installs a seccomp filter.
+pub(super) fn installs_filter(number: u64, first_argument: u64) -> bool {
+    let is_it = |(call, first): &(c_long, u32)| {
+        u64::try_from(*call) == Ok(number) && u64::from(*first) == first_argument & u64::from(u32::MAX)
+    };
+    INSTALLERS.iter().any(is_it)
 }
 
 /// Returns whether a system call of a 32-bit program or of an x32 program is one on segments.

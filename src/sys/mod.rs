@@ -37,7 +37,7 @@ mod waker;
 
 pub(crate) use accounts::{group_name, user_name};
 pub(crate) use attachment::{Address, Attachment};
-pub(crate) use calls::report_calls;
+pub(crate) use calls::{PROBES, report_calls};
 pub(crate) use file_handle::file_handle;
 pub(crate) use files::{
     SparseFile, next_data, open_nonblocking, position_and_size, seek_to, send_file, skip, widen_pipe,

@@ -11,7 +11,7 @@ use nix::sys::ptrace::{self, Options};
 use nix::unistd::Pid;
 
 use super::SysError;
-use super::calls::{call_name, is_foreign};
+use super::calls::{call_name, installs_filter, is_foreign};
 use super::filter::NATIVE_ARCH;
 use super::kernel::{
     PTRACE_EVENT_STOP, PTRACE_GET_SYSCALL_INFO, PTRACE_SYSCALL_INFO_ENTRY, PTRACE_SYSCALL_INFO_EXIT,
@@ -63,6 +63,8 @@ pub(crate) enum CallState {
     Ended(Result<u64, i32>),
     /// The begin of a call on segments that is not of the native architecture.
     Foreign,
+    /// The begin of a call that installs a seccomp filter.
+    InstallsFilter,
     /// The begin of any other call, or no call.
     Other,
 }
@@ -146,6 +148,7 @@ pub(crate) fn call_state(thread: i32) -> Result<CallState, Errno> {
     Ok(match info.op {
         PTRACE_SYSCALL_INFO_ENTRY | PTRACE_SYSCALL_INFO_SECCOMP => match call_name(number) {
             Some(name) if info.arch == NATIVE_ARCH => CallState::Begins(name, arguments),
+            _ if info.arch == NATIVE_ARCH && installs_filter(number, arguments[0]) => CallState::InstallsFilter,
             _ if is_foreign(info.arch, number, arguments[0]) => CallState::Foreign,
             _ => CallState::Other,
         },

@@ -22,11 +22,11 @@ const IGNORED: [i32; 4] = [libc::SIGCHLD, libc::SIGCONT, libc::SIGURG, libc::SIG
 pub(super) enum Mode {
     /// The launcher has not begun.
     Launching,
-    /// The launcher has not executed the command yet. Whether its filter has reported a call.
-    Starting { reported: bool },
+    /// The launcher has not executed the command yet. The number of calls that its filter has reported.
+    Starting { reported: usize },
     /// The filter reports the calls.
     Filter,
-    /// Without a filter, each call is a stop.
+    /// Without a filter, or if another one can decide first: each call is a stop.
     EachCall,
 }
 
@@ -152,8 +152,8 @@ impl<'a, 'b> Tracer<'a, 'b> {
     fn handle_stop(&mut self, thread: i32, stop: Stop) {
         let mut signal = 0;
         match stop {
-            Stop::Reported if matches!(self.mode, Mode::Starting { .. }) => {
-                self.mode = Mode::Starting { reported: true };
+            Stop::Reported if let Mode::Starting { reported } = self.mode => {
+                self.mode = Mode::Starting { reported: reported + 1 };
                 self.handle_call(thread);
                 self.threads.remove(&thread);
             }
@@ -179,7 +179,7 @@ impl<'a, 'b> Tracer<'a, 'b> {
 
     fn handle_exec(&mut self, thread: i32) {
         if let Mode::Starting { reported } = self.mode {
-            self.mode = if reported { Mode::Filter } else { Mode::EachCall };
+            self.mode = if reported == sys::PROBES { Mode::Filter } else { Mode::EachCall };
         }
         // The leader, as which the thread continues, has ended, and so has the thread under its former id.
         self.abandon_call(thread);
@@ -208,6 +208,8 @@ impl<'a, 'b> Tracer<'a, 'b> {
                 self.show(thread, call, Some(result));
             }
             Ok(CallState::Foreign) => self.show_foreign(thread),
+            // That filter can keep calls from being reported.
+            Ok(CallState::InstallsFilter) => self.mode = Mode::EachCall,
             Err(errno @ (Errno::EIO | Errno::EINVAL)) => {
                 let cause = "the kernel does not support PTRACE_GET_SYSCALL_INFO (Linux 5.3)";
                 self.failure = Some(cannot_trace(errno, "ptrace PTRACE_GET_SYSCALL_INFO").cause(cause));

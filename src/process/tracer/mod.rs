@@ -3,7 +3,8 @@
 //!
 //! The command installs a seccomp filter before it is executed, which stops it only at these calls. It then runs to the
 //! end of the call (PTRACE_SYSCALL), and on without stops (PTRACE_CONT). Without the filter it stops at each call, as a
-//! process does that existed before. Children and threads are traced from their first instruction.
+//! process does that existed before; also when a filter of a sandbox decides first, or once a process installs a filter of
+//! its own. Children and threads are traced from their first instruction.
 //!
 //! The tracer has a thread of its own: only the thread that traces may wait for what it traces, and children that this
 //! process has inherited from before execve(2) are not that thread's. It ends when nothing is traced any more.
@@ -85,7 +86,7 @@ pub(crate) fn trace_command(
         tracer.run_until(|_, event| {
             matches!(event, TraceEvent::Stopped(Stop::Exec | Stop::Other) | TraceEvent::Ended(_))
         })?;
-        tracer.mode = Mode::Starting { reported: false };
+        tracer.mode = Mode::Starting { reported: 0 };
         launched.release();
         tracer.run_until(|_, _| false)?;
         Ok(Ok(tracer.code))

@@ -129,13 +129,29 @@ fn a_command_that_is_traced_already_names_its_tracer() {
 }
 
 #[apply(test)]
-fn a_filter_of_a_sandbox_decides_first() {
+fn a_call_that_a_sandbox_denies_is_shown() {
     let mut command = shmadm();
     command.args(["trace", "--", "sh", "-c", &making(&[1])]).env("PATH", "/usr/bin:/bin");
     let ran = finish(without(&mut command, libc::SYS_shmget, None, Errno::EACCES)).exits(0);
-    // The call is not made, and so is not reported by our filter.
-    assert_eq!(calls(&ran), [] as [&str; 0]);
+    let call = "shmget(0x00000001, 4096, IPC_CREAT|IPC_EXCL|0600) = -1 EACCES (Permission denied)";
+    assert_eq!(calls(&ran), [call]);
     assert_eq!(all_keys(), [] as [u32; 0]);
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn calls_that_a_filter_hands_to_another_process_are_shown() {
+    // leakcheck --trace installs a filter that notifies it of each shmget.
+    let program = env!("CARGO_BIN_EXE_shmadm");
+    let leakcheck = ["leakcheck", "--trace", "--isolate", "never"];
+    let mut outside = shmadm();
+    outside.args(leakcheck).args(["--", program, "trace", "--", "sh", "-c", &making(&[1])]);
+    let mut inside = shmadm();
+    inside.args(["trace", "--", program]).args(leakcheck).args(["--", "sh", "-c", &making(&[2])]);
+    for (mut command, line) in [(outside, creates(1, 0)), (inside, creates(2, 1))] {
+        let ran = finish(command.env("PATH", "/usr/bin:/bin"));
+        assert!(calls(&ran).contains(&line) && ran.stderr.contains("created by pid"), "{ran:?}");
+    }
 }
 
 #[apply(test)]
