@@ -64,7 +64,7 @@ impl<'a> Log<'a> {
         match &mut self.file {
             _ if self.error.is_some() => {}
             Some(file) => self.error = file.append(lines.as_bytes()).err(),
-            None => self.context.ui.log(lines),
+            None => self.error = self.context.ui.log(lines).err(),
         }
     }
 

@@ -80,8 +80,17 @@ fn an_error_of_the_output_does_not_stop_the_command() {
     ran.says("cannot write /dev/full: No space left on device (ENOSPC, write)");
     let ran = finish(&mut trace(&["-o", "/dev/full"], &format!("{script}; exit 3"))).exits(3);
     assert_eq!(ran.stderr.matches("cannot write /dev/full").count(), 1, "{ran:?}");
+    let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    for (end, code) in [("", 125), ("exit 3", 3)] {
+        let script = format!("{}; {end}", making(&[1]));
+        finish(trace(&[], &script).stderr(full())).exits(code);
+    }
     // A reader that goes away is not an error.
     let program = env!("CARGO_BIN_EXE_shmadm");
+    let script =
+        format!("{program} trace -- sh -c \"{}\" 2>&1 >/dev/null | true; echo ${{PIPESTATUS[0]}}", making(&[5]));
+    let ran: Ran = Command::new("bash").args(["-c", &script]).output().unwrap().into();
+    assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("0\n", ""));
     let script = format!("{program} trace --json -- sh -c \"{}\" | true; echo ${{PIPESTATUS[0]}}", making(&[3, 4]));
     let ran: Ran = Command::new("bash").args(["-c", &script]).output().unwrap().into();
     assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("0\n", ""));
