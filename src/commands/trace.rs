@@ -20,8 +20,8 @@ pub(crate) const MANUAL: Manual = Manual {
                   decoded arguments and the result, as strace(1) does. When a call fails, the cause and hints follow that \
                   create, attach and rm would print: from the point of view of the traced process, with its user, its \
                   limits and its IPC namespace.\n\n\
-                  With --posix, calls on POSIX objects are shown too: open, openat and unlink below /dev/shm (--dir), which \
-                  shm_open(3), sem_open(3) and shm_unlink(3) make, ftruncate and mmap of these files, and memfd_create.\n\n\
+                  With --posix, calls on POSIX objects are shown too: open, openat, link and unlink below /dev/shm (--dir), \
+                  which shm_open(3), sem_open(3) and shm_unlink(3) make, ftruncate and mmap of these files, and memfd_create.\n\n\
                   Children and threads are traced as well. The trace ends when the last of these processes has exited. The \
                   output goes to standard error or FILE; standard output belongs to the command. The exit code is that of \
                   the command.\n\n\

@@ -161,7 +161,9 @@ fn segment_of(system: &System, attempt: &Attempt) -> Option<Object> {
 fn explain_file_call(caller: &System, attempt: &Attempt, file: &FileAttempt, failure: SysError) -> Error {
     let mut error = explain(caller, attempt, failure);
     retain_general_hints(&mut error);
-    let (FileAttempt::Open { path, .. } | FileAttempt::Remove(path)) = file else { return error };
+    let (FileAttempt::Open { path, .. } | FileAttempt::Link(path) | FileAttempt::Remove(path)) = file else {
+        return error;
+    };
     let name =
         path.strip_prefix(DEV_SHM).ok().and_then(|name| ObjectName::of_file(name.as_os_str().as_encoded_bytes()));
     match (failure.errno, name) {

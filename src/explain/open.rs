@@ -58,6 +58,14 @@ pub(super) fn explain_file(system: &System, error: Error, attempt: &FileAttempt,
                 explain_open(system, error, entry, *flags, errno)
             }),
         },
+        FileAttempt::Link(path) => {
+            explain_path(system, error, path, errno, |error, entry| match (errno, &entry.stat) {
+                (Errno::EEXIST, Some(stat)) => error
+                    .cause(format!("the file exists (owner {}), and a link never replaces one", system.user(stat.uid))),
+                (Errno::EACCES, _) => explain_directory_access(system, error, entry),
+                _ => error,
+            })
+        }
         FileAttempt::Remove(path) => {
             explain_path(system, error, path, errno, |error, entry| explain_remove(system, error, entry, errno))
         }

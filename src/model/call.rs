@@ -17,6 +17,8 @@ named! {
         Creat = "creat",
         Openat = "openat",
         Openat2 = "openat2",
+        Link = "link",
+        Linkat = "linkat",
         Unlink = "unlink",
         Unlinkat = "unlinkat",
         Ftruncate = "ftruncate",

@@ -26,6 +26,7 @@ const SYSV: &[(CallName, c_long)] = &[];
 const POSIX: &[(CallName, c_long)] = &[
     (CallName::Openat, libc::SYS_openat),
     (CallName::Openat2, libc::SYS_openat2),
+    (CallName::Linkat, libc::SYS_linkat),
     (CallName::Unlinkat, libc::SYS_unlinkat),
     (CallName::Ftruncate, libc::SYS_ftruncate),
     (CallName::MemfdCreate, libc::SYS_memfd_create),
@@ -34,6 +35,8 @@ const POSIX: &[(CallName, c_long)] = &[
     (CallName::Open, libc::SYS_open),
     #[cfg(target_arch = "x86_64")]
     (CallName::Creat, libc::SYS_creat),
+    #[cfg(target_arch = "x86_64")]
+    (CallName::Link, libc::SYS_link),
     #[cfg(target_arch = "x86_64")]
     (CallName::Unlink, libc::SYS_unlink),
 ];

@@ -15,6 +15,8 @@ use crate::explain::{Attempt, FileAttempt};
 use crate::model::{Argument, Arguments, CallName, DELETED, Flags, escape_invalid_utf8, path_text};
 use crate::sys;
 
+/// asm/fcntl.h; libc has 0 where the C library has no need of it.
+const O_LARGEFILE: u64 = if cfg!(target_arch = "aarch64") { 0o400_000 } else { 0o100_000 };
 const OPEN_FLAGS: &[(u64, &str)] = &[
     (bits(libc::O_CREAT), "O_CREAT"),
     (bits(libc::O_EXCL), "O_EXCL"),
@@ -26,6 +28,7 @@ const OPEN_FLAGS: &[(u64, &str)] = &[
     (bits(libc::O_DSYNC), "O_DSYNC"),
     (bits(libc::O_ASYNC), "O_ASYNC"),
     (bits(libc::O_DIRECT), "O_DIRECT"),
+    (O_LARGEFILE, "O_LARGEFILE"),
     (bits(libc::O_TMPFILE), "O_TMPFILE"),
     (bits(libc::O_DIRECTORY), "O_DIRECTORY"),
     (bits(libc::O_NOFOLLOW), "O_NOFOLLOW"),
@@ -42,6 +45,8 @@ const RESOLVE_FLAGS: &[(u64, &str)] = &[
     (libc::RESOLVE_IN_ROOT, "RESOLVE_IN_ROOT"),
     (libc::RESOLVE_CACHED, "RESOLVE_CACHED"),
 ];
+const LINK_FLAGS: &[(u64, &str)] =
+    &[(bits(libc::AT_SYMLINK_FOLLOW), "AT_SYMLINK_FOLLOW"), (bits(libc::AT_EMPTY_PATH), "AT_EMPTY_PATH")];
 const UNLINK_FLAGS: &[(u64, &str)] = &[(bits(libc::AT_REMOVEDIR), "AT_REMOVEDIR")];
 const PROTECTIONS: &[(u64, &str)] = &[
     (bits(libc::PROT_READ), "PROT_READ"),
@@ -125,6 +130,16 @@ impl Files {
                 arguments.push(("size", Argument::Size(raw[3])));
                 arguments
             }
+            CallName::Link => {
+                vec![("oldname", text(thread, raw[0])), ("newname", path(libc::AT_FDCWD, raw[1])?)]
+            }
+            CallName::Linkat => vec![
+                ("olddirfd", directory(raw[0])),
+                ("oldname", text(thread, raw[1])),
+                ("newdirfd", directory(raw[2])),
+                ("newname", path(int(raw[2]), raw[3])?),
+                ("flags", Argument::Flags(Flags::new(int_bits(raw[4]), LINK_FLAGS))),
+            ],
             CallName::Unlink => vec![("name", path(libc::AT_FDCWD, raw[0])?)],
             CallName::Unlinkat => vec![
                 ("dirfd", directory(raw[0])),
@@ -143,9 +158,8 @@ impl Files {
                 ("offset", Argument::Size(raw[5])),
             ],
             CallName::MemfdCreate => {
-                let text = sys::read_string(thread, raw[0]).ok();
-                let name = text.map_or(Argument::Address(raw[0]), |name| Argument::Text(escape_invalid_utf8(&name)));
-                vec![("name", name), ("flags", Argument::Flags(Flags::new(int_bits(raw[1]), MEMFD_FLAGS)))]
+                let flags = Flags::new(int_bits(raw[1]), MEMFD_FLAGS);
+                vec![("name", text(thread, raw[0])), ("flags", Argument::Flags(flags))]
             }
             _ => return None,
         })
@@ -153,14 +167,8 @@ impl Files {
 
     /// Returns what a call attempted, and its name in errors; `None` if `explain` does not know such an attempt.
     pub(super) fn attempt(&self, thread: i32, name: CallName, raw: &[u64; 6]) -> Option<(Attempt, &'static str)> {
-        let open = |directory: i32, address, flags| {
-            let path = sys::read_string(thread, address).ok()?;
-            Some(FileAttempt::Open { path: self.resolve(thread, directory, &path)?, flags })
-        };
-        let remove = |directory: i32, address| {
-            let path = sys::read_string(thread, address).ok()?;
-            Some(FileAttempt::Remove(self.resolve(thread, directory, &path)?))
-        };
+        let path = |directory: i32, address| self.resolve(thread, directory, &sys::read_string(thread, address).ok()?);
+        let open = |directory: i32, address, flags| Some(FileAttempt::Open { path: path(directory, address)?, flags });
         let attempt = match name {
             CallName::Open => open(libc::AT_FDCWD, raw[0], int(raw[1]))?,
             CallName::Creat => open(libc::AT_FDCWD, raw[0], libc::O_CREAT | libc::O_WRONLY | libc::O_TRUNC)?,
@@ -169,8 +177,12 @@ impl Files {
                 let [flags] = sys::read_numbers(thread, raw[2]).ok()?;
                 open(int(raw[0]), raw[1], i32::try_from(flags).ok()?)?
             }
-            CallName::Unlink => remove(libc::AT_FDCWD, raw[0])?,
-            CallName::Unlinkat if int(raw[2]) & libc::AT_REMOVEDIR == 0 => remove(int(raw[0]), raw[1])?,
+            CallName::Link => FileAttempt::Link(path(libc::AT_FDCWD, raw[1])?),
+            CallName::Linkat => FileAttempt::Link(path(int(raw[2]), raw[3])?),
+            CallName::Unlink => FileAttempt::Remove(path(libc::AT_FDCWD, raw[0])?),
+            CallName::Unlinkat if int(raw[2]) & libc::AT_REMOVEDIR == 0 => {
+                FileAttempt::Remove(path(int(raw[0]), raw[1])?)
+            }
             CallName::Ftruncate => FileAttempt::Resize { descriptor: int(raw[0]), size: raw[1].cast_signed() },
             CallName::Mmap => {
                 let (protection, flags) = (int(raw[2]), int(raw[3]));
@@ -234,6 +246,12 @@ fn normal(path: &Path) -> PathBuf {
         }
     }
     normal
+}
+
+/// Reads a string; its address if that is not possible.
+fn text(thread: i32, address: u64) -> Argument {
+    sys::read_string(thread, address)
+        .map_or(Argument::Address(address), |text| Argument::Text(escape_invalid_utf8(&text)))
 }
 
 fn directory(raw: u64) -> Argument {

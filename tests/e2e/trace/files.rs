@@ -11,6 +11,9 @@ fn objects_are_shown_from_open_to_unlink() {
     let lines = calls(&crate::support::finish(&mut command).exits(0));
     assert!(lines[0].starts_with("openat("), "{lines:?}");
     assert!(lines[0].contains("O_TMPFILE"), "{lines:?}");
+    // Through /proc/self/fd, or with AT_EMPTY_PATH as root.
+    let link = lines.iter().find(|line| line.starts_with("linkat(")).unwrap();
+    assert!(link.contains(", \"x\", AT_") && link.ends_with(") = 0"), "{link}");
     assert!(lines.iter().any(|line| line.starts_with("ftruncate(") && line.ends_with(", 8192) = 0")), "{lines:?}");
     let mut traced = Traced::start(&["--posix"]);
     traced.actor.ask(Request::OpenFile { path: "/dev/shm/x".to_owned() });

@@ -64,6 +64,15 @@ fn names_are_missing_or_taken() {
             "hint: inspect it: `shmadm stat /x`"
         ]
     );
+    // sem_open(3) gives a new file its name by link(2).
+    file("new", 0o600);
+    assert_eq!(
+        explained("link('/dev/shm/new', '/dev/shm/x'); link('/dev/shm/new', '/dev/shm/y')"),
+        [
+            &*format!("cause: the file exists (owner {user}), and a link never replaces one"),
+            "hint: inspect it: `shmadm stat /x`"
+        ]
+    );
     symlink("x", "/dev/shm/link").unwrap();
     let cause = "cause: the name is a symbolic link, which O_NOFOLLOW does not follow";
     assert_eq!(explained(&open("link", "0400000")), [cause]);
