@@ -206,7 +206,7 @@ impl Round {
                 Sort::Size => next.size.cmp(&one.size),
                 Sort::Name => one.target.cmp(&next.target),
             };
-            order.then_with(|| one.key.cmp(&next.key))
+            order.then_with(|| next.rss.cmp(&one.rss)).then_with(|| one.key.cmp(&next.key))
         });
     }
 }
