@@ -139,6 +139,25 @@ fn a_call_that_a_sandbox_denies_is_shown() {
 }
 
 #[apply(test)]
+#[requires(Program(&["perl"]))]
+fn a_call_that_the_command_itself_denies_is_shown() {
+    let [prctl, shmget] = [libc::SYS_prctl, libc::SYS_shmget];
+    let [no_new_privs, install] = [libc::PR_SET_NO_NEW_PRIVS, libc::PR_SET_SECCOMP];
+    // The instructions load the number of the call, compare it, and deny or allow the call.
+    let script = format!(
+        "$filter = pack('(SCCL)4', 0x20, 0, 0, 0, 0x15, 0, 1, {shmget}, 6, 0, 0, 0x50000 | 13, 6, 0, 0, 0x7fff0000); \
+         $program = pack('S x6 P', 4, $filter); \
+         syscall({prctl}, {no_new_privs}, 1, 0, 0, 0); shmget(1, 1, 0); \
+         syscall({prctl}, {install}, 2, $program) and die; shmget(2, 1, 0);"
+    );
+    let mut command = shmadm();
+    let ran = finish(command.args(["trace", "--", "perl", "-e", &script]).env("PATH", "/usr/bin:/bin")).exits(0);
+    let denied = "shmget(0x00000002, 1, 0000) = -1 EACCES (Permission denied)";
+    assert_eq!(calls(&ran), ["shmget(0x00000001, 1, 0000) = -1 ENOENT (No such file or directory)", denied]);
+    ran.says("cause: denied by a security module or a seccomp filter\n");
+}
+
+#[apply(test)]
 #[requires(Root)]
 fn calls_that_a_filter_hands_to_another_process_are_shown() {
     // leakcheck --trace installs a filter that notifies it of each shmget.
