@@ -65,7 +65,8 @@ impl Top {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let screen = self.screen();
-            if !screen.is_empty() && condition(&screen) {
+            // The last line is drawn last.
+            if screen.last().is_some_and(|line| !line.is_empty()) && condition(&screen) {
                 return screen;
             }
             assert!(Instant::now() < deadline, "timed out while waiting for {what}: {screen:#?}");

@@ -58,13 +58,16 @@ fn keys_of_the_terminal_reach_the_command_once() {
 #[apply(test)]
 fn job_control_stops_and_continues_the_command() {
     let mut command = Command::new("sh");
-    let script = "set -m; \"$0\" trace -- sh -c 'echo ready; read x; echo got $x; exit 4'; echo stopped $?; read y; \
+    let script = "set -m; \"$0\" trace -- sh -c 'echo $$ ready; read x; echo got $x; exit 4'; echo stopped $?; read y; \
                   fg; echo ended $?";
     command.args(["-c", script, env!("CARGO_BIN_EXE_shmadm")]).env_clear().env("PATH", "/usr/bin:/bin");
     let mut terminal = Terminal::start(command, WIDE, &[0, 1, 2]);
-    terminal.wait_for("ready");
+    terminal.wait_for(" ready");
+    let pid = terminal.text().split(' ').next().unwrap().trim().parse().unwrap();
     terminal.type_in("\u{1a}");
     terminal.wait_for("stopped 148");
+    // Before it has stopped, it would read what is typed.
+    wait_for("the command to stop", || matches!(state(pid), 't' | 'T'));
     terminal.type_in("continue\n");
     // The shell prints the command that continues.
     terminal.wait_for("exit 4");

@@ -20,7 +20,11 @@ fn an_equal_id_in_another_namespace_is_another_segment() {
     let mut here = Actor::start();
     let mut there = Actor::start();
     there.unshare();
-    // Equal in all but the namespace: id, key, size, user, and usually the second of creation.
+    // Equal in all but the namespace: id, key, size, user, and the second of creation.
+    wait_for("the begin of a second", || {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        now.subsec_millis() < 100
+    });
     let ids = [&mut here, &mut there].map(|actor| {
         let id = actor.create(1234, 4096);
         actor.attach(id);
@@ -60,7 +64,11 @@ fn a_segment_of_a_namespace_that_its_process_has_left_is_not_certain_to_be_this_
     let mut here = Blockade::new();
     let mut there = Actor::start();
     there.unshare();
-    // Equal in all but the namespace: id, key, size, user, and usually the second of creation.
+    // Equal in all but the namespace: id, key, size, user, and the second of creation.
+    wait_for("the begin of a second", || {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        now.subsec_millis() < 100
+    });
     let ids = [&mut here.actor, &mut there].map(|actor| {
         let id = actor.create(1234, 4096);
         actor.attach(id);
