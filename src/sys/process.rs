@@ -111,11 +111,12 @@ pub(crate) fn standard_input_and_output() -> (BorrowedFd<'static>, BorrowedFd<'s
     (input, output)
 }
 
-/// Writes an answer to standard output, and replaces standard input and output with /dev/null, which closes the pipe.
-/// Returns whether both succeeded.
+/// Replaces standard input with /dev/null, writes an answer to standard output, and replaces that too, which closes the
+/// pipe. Returns whether all succeeded.
 pub(crate) fn answer_and_close(answer: &[u8]) -> bool {
     let (_, output) = standard_input_and_output();
-    let null = std::fs::File::options().read(true).write(true).open("/dev/null");
-    nix::unistd::write(output, answer) == Ok(answer.len())
-        && null.is_ok_and(|null| nix::unistd::dup2_stdin(&null).is_ok() && nix::unistd::dup2_stdout(&null).is_ok())
+    let Ok(null) = std::fs::File::options().read(true).write(true).open("/dev/null") else { return false };
+    nix::unistd::dup2_stdin(&null).is_ok()
+        && nix::unistd::write(output, answer) == Ok(answer.len())
+        && nix::unistd::dup2_stdout(&null).is_ok()
 }

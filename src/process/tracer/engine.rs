@@ -109,6 +109,10 @@ impl<'a, 'b> Tracer<'a, 'b> {
                     return Ok(true);
                 }
             }
+            // What the command has left running may not be known yet: its first stop comes soon.
+            if self.command.is_none() && !self.is_attached && self.threads.is_empty() {
+                continue;
+            }
             // After the event: if the command has just been reaped, its pid is free.
             for signal in self.inbox.take() {
                 self.pass_on(signal);
