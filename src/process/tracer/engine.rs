@@ -155,23 +155,23 @@ impl<'a, 'b> Tracer<'a, 'b> {
 
     fn handle_stop(&mut self, thread: i32, stop: Stop) {
         let mut signal = 0;
-        match stop {
-            Stop::Reported if let Mode::Starting { reported } = self.mode => {
+        match (stop, self.mode) {
+            (Stop::Reported, Mode::Starting { reported }) => {
                 self.mode = Mode::Starting { reported: reported + 1 };
                 self.handle_call(thread);
                 self.threads.remove(&thread);
             }
             // At a stop for the begin of the call, it was seen already.
-            Stop::Reported if self.is_in_call(thread) => {}
-            Stop::Call | Stop::Reported => self.handle_call(thread),
-            Stop::Signal(number) => signal = number,
-            Stop::Exec => self.handle_exec(thread),
-            Stop::Group => {
+            (Stop::Reported, _) if self.is_in_call(thread) => {}
+            (Stop::Call | Stop::Reported, _) => self.handle_call(thread),
+            (Stop::Signal(number), _) => signal = number,
+            (Stop::Exec, _) => self.handle_exec(thread),
+            (Stop::Group, _) => {
                 // A thread that is killed meanwhile fails with ESRCH here and below.
                 let _ = sys::resume(thread, Resume::Listen, 0);
                 return;
             }
-            Stop::Other => drop(self.threads.entry(thread).or_default()),
+            (Stop::Other, _) => drop(self.threads.entry(thread).or_default()),
         }
         let how = if self.is_in_call(thread) || self.mode == Mode::EachCall { Resume::ToCall } else { Resume::Run };
         let _ = sys::resume(thread, how, signal);
