@@ -33,8 +33,8 @@ pub(crate) const MANUAL: Manual = Manual {
         ("shmadm trace --failed --summary -- shmadm create", "show failed calls only, and a summary at the end"),
         ("shmadm trace -o trace.json --json --posix -- shmadm create /demo", "write all calls to a file, as JSON"),
     ],
-    json: "{\"schema\":1,\"time\":\"…\",\"pid\":4711,\"thread\":4711,\"call\":\"shmget\",\"args\":{\"key\":\"0x000004d2\",\"size\":65536,\"flags\":[\"IPC_CREAT\"],\"mode\":\"0666\"},\"result\":-1,\"errno\":\"EINVAL\",\"cause\":\"…\",\"hints\":[\"…\"]}, \
-           one line per call, on standard output or in FILE. --summary adds a last line, {\"schema\":1,\"summary\":[{\"pid\":4711,\"command\":\"./server\",\"calls\":{\"shmget\":{\"made\":2,\"failed\":1}},\"created\":[4],\"leaked\":[4]}]}.",
+    json: "{\"schema\":1, \"time\":\"…\", \"pid\":4711, \"thread\":4711, \"call\":\"shmget\", \"args\":{\"key\":\"0x000004d2\", \"size\":65536, \"flags\":[\"IPC_CREAT\"], \"mode\":\"0666\"}, \"result\":-1, \"errno\":\"EINVAL\", \"cause\":\"…\", \"hints\":[\"…\"]}, \
+           one line per call, on standard output or in FILE. --summary adds a last line, {\"schema\":1, \"summary\":[{\"pid\":4711, \"command\":\"./server\", \"calls\":{\"shmget\":{\"made\":2, \"failed\":1}}, \"created\":[4], \"leaked\":[4]}]}.",
     notes: "A command is stopped only at these calls, by a seccomp filter, and otherwise runs at full speed. Without \
             CAP_SYS_ADMIN the filter requires no_new_privs; setuid programs then run without their privileges, as under \
             every tracer without privileges. Where no filter can be installed, where a filter of a sandbox decides first, once a \
