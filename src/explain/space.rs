@@ -70,7 +70,8 @@ pub(crate) fn explain_full_directory(error: Error, file: BorrowedFd<'_>, path: &
             .hint("list the oldest files", shmadm("list --posix --sort IDLE --reverse")),
         Ok(Some(space)) => error
             .cause(format!("{path} has {} free of {}", Size(space.size - space.used), Size(space.size)))
-            .hint("list the objects that take the most memory", shmadm("list --posix --unlinked --sort RSS --reverse")),
+            .hint("list the objects that take the most memory", shmadm("list --posix --sort RSS --reverse"))
+            .hint("list those without a name", shmadm("list --unlinked")),
         _ => error,
     }
 }

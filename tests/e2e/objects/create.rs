@@ -70,8 +70,7 @@ fn a_dry_run_fails_if_the_creation_would() {
     mount_tmpfs_on("/dev/shm", Some("mode=1777,nr_inodes=1"));
     fails(shmadm, &["create", "/x"], 1, &["cause: all 1 inodes of /dev/shm are in use\n"]);
     mount_tmpfs_on("/dev/shm", Some("mode=1777,size=64k"));
-    let hint =
-        "hint: list the objects that take the most memory: `shmadm list --posix --unlinked --sort RSS --reverse`\n";
+    let hint = "hint: list the objects that take the most memory: `shmadm list --posix --sort RSS --reverse`\n";
     fails(shmadm, &["create", "/x", "--size", "1M", "--reserve"], 1, &["64 KiB free of 64 KiB", hint]);
     run(["create", "/x", "--size", "1M", "--fill", "1"])
         .exits(1)
@@ -80,6 +79,20 @@ fn a_dry_run_fails_if_the_creation_would() {
         .says(hint);
     fails(shmadm, &["create", "/x", "--size", "8192P"], 1, &["cause: an object must be smaller than 8 EiB\n"]);
     assert_eq!(names(), [""; 0]);
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn the_hints_about_a_full_directory_list_what_fills_it() {
+    mount_tmpfs_on("/dev/shm", Some("mode=1777,size=64k"));
+    std::fs::write("/dev/shm/named", vec![1; 8 << 10]).unwrap();
+    let mut unlinked = std::fs::File::create("/dev/shm/unlinked").unwrap();
+    std::io::Write::write_all(&mut unlinked, &[1; 40 << 10]).unwrap();
+    std::fs::remove_file("/dev/shm/unlinked").unwrap();
+    let ran = run(["create", "/x", "--size", "1M", "--reserve"]).exits(1);
+    let hints = ran.stderr.split('`').skip(1).step_by(2).map(|command| run(command.split(' ').skip(1)).exits(0).stdout);
+    let [named, nameless] = hints.collect::<Vec<_>>().try_into().unwrap();
+    assert!(named.contains("/named ") && nameless.contains(" 40K "), "{named}{nameless}");
 }
 
 #[apply(test)]
