@@ -54,11 +54,10 @@ impl Mount {
 }
 
 /// Returns the mounts that a process sees, in the order in which they were mounted.
-pub(crate) fn mounts(root: &Path, process: &str) -> Result<impl Iterator<Item = Mount>, ProcError> {
+pub(crate) fn mounts(root: &Path, process: &str) -> Result<Vec<Mount>, ProcError> {
     let path = root.join(process).join("mountinfo");
     let text = std::fs::read(&path).map_err(|error| ProcError::read(&path, error))?;
-    let mounts: Vec<_> = text.split(|byte| *byte == b'\n').filter_map(parse_line).collect();
-    Ok(mounts.into_iter())
+    Ok(text.split(|byte| *byte == b'\n').filter_map(parse_line).collect())
 }
 
 /// Returns the number and the mount point of each IPC namespace that a process sees mounted.
@@ -67,7 +66,7 @@ pub(crate) fn mounted_namespaces(root: &Path, pid: i32) -> Result<Vec<(u64, Path
         let number = std::str::from_utf8(&mount.root).ok()?.strip_prefix("ipc:[")?.strip_suffix(']')?;
         (mount.kind == "nsfs").then_some((number.parse().ok()?, mount.point))
     };
-    Ok(mounts(root, &pid.to_string())?.filter_map(namespace).collect())
+    Ok(mounts(root, &pid.to_string())?.into_iter().filter_map(namespace).collect())
 }
 
 /// Parses `ID PARENT MAJOR:MINOR ROOT MOUNT_POINT OPTIONS… - TYPE SOURCE …`.
@@ -110,8 +109,8 @@ mod tests {
         std::fs::write(root.path().join("7/mountinfo"), lines).unwrap();
         let found = mounted_namespaces(root.path(), 7).unwrap();
         assert_eq!(found, [(4_026_532_190, PathBuf::from("/run/a b\\"))]);
-        let mounts: Vec<_> = mounts(root.path(), "7").unwrap().map(|mount| (mount.device, mount.kind)).collect();
-        assert_eq!((&mounts[0], mounts.len()), (&(Device(259, 1), "ext4".to_owned()), 4));
+        let mounts = mounts(root.path(), "7").unwrap();
+        assert_eq!((mounts[0].device, &*mounts[0].kind, mounts.len()), (Device(259, 1), "ext4", 4));
         assert!(mounted_namespaces(root.path(), 8).is_err());
     }
 }

@@ -276,7 +276,7 @@ pub(crate) fn holds_files(root: &Path, thread: &str, descriptor: &str) -> bool {
 /// Returns the real, effective, saved and file system uid of a process (proc_pid_status(5), Uid); `None` for a zombie.
 pub(crate) fn uids(root: &Path, pid: i32) -> Option<Vec<u32>> {
     let status = read(root, pid, "status").ok()?;
-    if threads_after_exit(&status).is_some_and(|threads| threads <= 1) {
+    if remaining_threads(&status) == Some(0) {
         return None;
     }
     status_field(&status, "Uid")?.split_ascii_whitespace().map(|uid| uid.parse().ok()).collect()
@@ -291,17 +291,19 @@ pub(crate) fn inner_pids(root: &Path, pid: i32) -> Vec<i32> {
 
 /// Returns whether a process is a zombie: it has ended with all its threads, but its parent has not waited for it.
 pub(crate) fn is_zombie(root: &Path, pid: i32) -> bool {
-    read(root, pid, "status").is_ok_and(|status| threads_after_exit(&status).is_some_and(|threads| threads <= 1))
+    read(root, pid, "status").is_ok_and(|status| remaining_threads(&status) == Some(0))
 }
 
 /// Returns whether the leader of a process has ended, but not its other threads.
 pub(crate) fn has_exited_leader(root: &Path, pid: i32) -> bool {
-    read(root, pid, "status").is_ok_and(|status| threads_after_exit(&status).is_some_and(|threads| threads > 1))
+    read(root, pid, "status").is_ok_and(|status| remaining_threads(&status).is_some_and(|threads| threads > 0))
 }
 
-/// Returns the number of threads of a process whose leader has ended.
-fn threads_after_exit(status: &[u8]) -> Option<u64> {
-    is_zombie_leader(status).then(|| status_field(status, "Threads")?.parse().ok())?
+/// Returns the number of other threads of a process whose leader has ended; `None` if the leader has not.
+fn remaining_threads(status: &[u8]) -> Option<u64> {
+    let threads: u64 = status_field(status, "Threads").filter(|_| is_zombie_leader(status))?.parse().ok()?;
+    // The leader counts as long as it is a zombie.
+    Some(threads.saturating_sub(1))
 }
 
 /// Returns the thread that traces a thread (proc_pid_status(5), TracerPid).

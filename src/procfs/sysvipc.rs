@@ -52,7 +52,7 @@ fn parse_row(line: &[u8]) -> Option<Object> {
     fn next<T: FromStr>(fields: &mut SplitAsciiWhitespace<'_>) -> Option<T> {
         fields.next()?.parse().ok()
     }
-    // 0 is no process, or one outside this pid namespace.
+    // 0 means no process, or one outside this pid namespace.
     let pid = |pid: i32| (pid != 0).then_some(pid);
     let fields = &mut fields(line);
     let (key, id) = (next(fields)?, next(fields)?);

@@ -96,7 +96,10 @@ fn maker(system: &System, object: &Object, pid: i32, query: impl Fn(i32) -> Proc
     let status = match query(pid) {
         // It started after the object was made, so it has reused the pid of the maker.
         ProcessStatus::Running(Some(start)) if start.0 > made.0.saturating_add(SLACK_SECONDS) => {
-            (!system.is_before_boot(made)).then_some(ProcessStatus::Exited)?
+            if system.is_before_boot(made) {
+                return None;
+            }
+            ProcessStatus::Exited
         }
         // It can be the maker, which has changed its user.
         ProcessStatus::Running(_) if system.effective_uid(pid).is_some_and(|uid| uid != object.uid) => return None,

@@ -58,11 +58,10 @@ pub(crate) fn mounted_file_systems(system: &System) -> Result<MountedFileSystems
     for (index, process) in std::iter::once("thread-self".to_owned()).chain(pids).enumerate() {
         let Some(namespace) = views.add(proc, &process) else { continue };
         // A process that exits meanwhile has no mounts.
-        let Ok(mounts) = procfs::mounts(proc, &process) else { continue };
+        let Ok(mut mounts) = procfs::mounts(proc, &process) else { continue };
         let Ok(top) = sys::refer_through(&proc.join(&process).join("root")) else { continue };
         let is_own = index == 0;
         let mut container = None;
-        let mut mounts: Vec<_> = mounts.collect();
         mounts.sort_by_key(|mount| !mount.is_whole());
         for mount in mounts {
             if !TYPES.contains(&mount.kind.as_str()) {

@@ -16,7 +16,7 @@ const MAX_DEPTH: u32 = 32;
 /// memory controller.
 pub(crate) fn charged_to_control_groups(system: &System) -> Option<BTreeMap<String, Memory>> {
     let mounts = procfs::mounts(system.proc(), "thread-self").ok()?;
-    let mut hierarchies = mounts.filter(|mount| mount.kind.starts_with("cgroup")).map(|mount| mount.point);
+    let mut hierarchies = mounts.into_iter().filter(|mount| mount.kind.starts_with("cgroup")).map(|mount| mount.point);
     // Only one hierarchy has the controller.
     let top = hierarchies.find(|point| point.join("memory.stat").exists())?;
     let mut groups = BTreeMap::new();
