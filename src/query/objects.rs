@@ -109,21 +109,29 @@ fn nameless_objects(
     let mut objects: Vec<Object> = Vec::new();
     for (file, found) in &scan.unlinked {
         let directory = directories.iter().copied().find(|directory| directory.device == file.device);
-        let nameless = |stat: &FileStat, needs| inventory::nameless(system, directory, found.file_type, stat, needs);
-        let mut object = match &found.known {
-            UnlinkedFacts::Stat(stat) => nameless(stat, needs),
-            UnlinkedFacts::Mapped(length) => {
-                let stat = FileStat { file: *file, size: *length, ..FileStat::REGULAR };
-                let mut object = nameless(&stat, Needs::empty());
-                object.posix_mut().lacks_attributes = true;
-                object
-            }
+        let (stat, lacks_attributes) = match found.known {
+            UnlinkedFacts::Stat(stat) => (stat, false),
+            UnlinkedFacts::Mapped(size) => (FileStat { file: *file, size, ..FileStat::REGULAR }, true),
         };
+        let known = if lacks_attributes { Needs::empty() } else { needs };
+        let mut object = inventory::nameless(directory, found.file_type, &stat);
+        object.posix_mut().lacks_attributes = lacks_attributes;
+        if known.contains(Needs::RESIDENT) {
+            (object.rss, object.swap) = residency_of_nameless(system, &scan, &stat);
+        }
+        inventory::complete(system, &mut object, known);
         finish(system, &mut object, &scan, needs);
         objects.push(object);
     }
     objects.sort_by_key(Object::ident);
     Ok(objects)
+}
+
+/// Returns the resident and the swapped bytes of a file that a process has open or mapped.
+pub(super) fn residency_of_nameless(system: &System, scan: &ObjectScan, stat: &FileStat) -> (Option<u64>, Option<u64>) {
+    let users = scan.users_found(stat.file);
+    let open = || sys::open_referred(refer_via_user(system, stat.file, users)?.as_fd(), Opening::InspectNow);
+    inventory::residency(system, stat, open)
 }
 
 /// Returns how much of the file system of POSIX objects is used, and the objects in it that have a name.

@@ -8,18 +8,16 @@ mod resident;
 mod sysv;
 mod tree;
 
-pub(super) use complete::{complete_again, idle_seconds};
+pub(super) use complete::{complete, complete_again, idle_seconds};
 pub(crate) use posix::as_semaphore;
-pub(super) use posix::{begins_with, residency};
+pub(super) use posix::{begins_with, nameless, residency};
 pub(super) use product::{Product, Recognized, builtin_products, find as find_product};
 pub(crate) use sysv::key_exists;
 pub(super) use tree::{open_listed, walk};
 
-use complete::complete;
-
 use super::failure::QueryError;
 use super::host::{ObjectDirectory, System};
-use crate::model::{FileStat, FileType, Ident, Key, Needs, Object, ShmId};
+use crate::model::{Ident, Key, Needs, Object, ShmId};
 use crate::sys::{self, SysError};
 
 /// Returns all segments, in the order of the kernel; `needs` are the fields to read.
@@ -77,19 +75,6 @@ pub(super) fn posix_objects(
         objects.push(object);
     })?;
     Ok(objects)
-}
-
-/// Returns the object of a file that has no name; `directory` is that of its file system, if it has one.
-pub(super) fn nameless(
-    system: &System,
-    directory: Option<&ObjectDirectory>,
-    file_type: FileType,
-    stat: &FileStat,
-    needs: Needs,
-) -> Object {
-    let mut object = posix::nameless(system, directory, file_type, stat, needs);
-    complete(system, &mut object, needs);
-    object
 }
 
 pub(crate) fn find_by_key(system: &System, key: Key) -> Option<Object> {

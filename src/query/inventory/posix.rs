@@ -1,8 +1,8 @@
 //! The backend of POSIX objects: the files in /dev/shm, by readdir and statx(2).
 //!
-//! Symbolic links, FIFOs, sockets and devices are never opened. Named semaphores are opened to read their values. Other
-//! regular files are opened only while swap is in use, to distinguish resident from swapped bytes: without swap, all
-//! allocated bytes are resident.
+//! Symbolic links, FIFOs, sockets and devices are never opened. Named semaphores are opened to read their values, and
+//! objects of a family to find the first bytes that prove it. Other regular files are opened only while swap is in use, to
+//! distinguish resident from swapped bytes: without swap, all allocated bytes are resident.
 
 use std::collections::HashSet;
 use std::os::fd::{AsFd, OwnedFd};
@@ -68,7 +68,7 @@ fn object(system: &System, directory: &ObjectDirectory, name: ObjectName, stat: 
         name if name.is_semaphore() => FileType::Sem,
         _ => FileType::Shm,
     };
-    let mut object = nameless(system, Some(directory), file_type, stat, needs.difference(Needs::RESIDENT));
+    let mut object = nameless(Some(directory), file_type, stat);
     if needs.contains(Needs::RESIDENT) && file_type != FileType::Dir {
         let open = || open_listed(directory.as_fd(), name.file_name(), stat, Opening::InspectNow);
         (object.rss, object.swap) = residency(system, stat, open);
@@ -96,28 +96,20 @@ fn object(system: &System, directory: &ObjectDirectory, name: ObjectName, stat: 
     object
 }
 
-/// Returns the object of a file without a name; `directory` is that of its file system, if it has one.
-pub(super) fn nameless(
-    system: &System,
-    directory: Option<&ObjectDirectory>,
-    file_type: FileType,
-    stat: &FileStat,
-    needs: Needs,
-) -> Object {
+/// Returns the object of a file without a name, as its attributes show it; `directory` is that of its file system, if it has
+/// one.
+pub(in crate::query) fn nameless(directory: Option<&ObjectDirectory>, file_type: FileType, stat: &FileStat) -> Object {
     let posix = Posix {
         mnt_ns: directory.and_then(|directory| directory.mnt_ns),
         is_foreign: directory.is_some_and(|directory| directory.is_foreign),
         ..Posix::new(*stat, file_type, None)
     };
-    let is_resident = needs.contains(Needs::RESIDENT) && !system.swap_is_used();
     Object {
         size: stat.size,
         mode: Mode::from_kernel(stat.mode),
         uid: stat.uid,
         gid: stat.gid,
         ctime: Some(stat.ctime.stamp()),
-        rss: is_resident.then_some(stat.allocated),
-        swap: is_resident.then_some(0),
         scope: Some(Scope::Tmpfs(stat.file.device)),
         container: directory.and_then(|directory| directory.container.clone()),
         kind: ObjectKind::Posix(Box::new(posix)),
@@ -158,7 +150,7 @@ fn add_contents(directory: &ObjectDirectory, name: &ObjectName, size: &mut u64, 
     })
 }
 
-/// Returns an object as the named semaphore that its size and layout show; `None` if it is none.
+/// Returns an object as the named semaphore that its size and layout show; `None` if it is not one.
 pub(crate) fn as_semaphore(system: &System, mut object: Object) -> Option<Object> {
     let (directory, name) = (system.objects().ok()?, object.posix().name.clone()?);
     let (value, waiters) = semaphore(directory, &name, &object.posix().stat)?;

@@ -9,8 +9,9 @@ use std::sync::Arc;
 use crate::model::{FileId, FileStat, FileUsers, Holding, Ident, Instance, Memory, ObjectName, Source};
 use crate::query::host::{MountedFileSystem, System};
 use crate::query::inventory::{find_product, open_listed, residency, walk};
-use crate::query::users::{ObjectScan, UnlinkedFacts, UnlinkedFile, refer_via_user};
-use crate::sys::{self, Opening};
+use crate::query::objects::residency_of_nameless;
+use crate::query::users::{ObjectScan, UnlinkedFacts, UnlinkedFile};
+use crate::sys::Opening;
 
 /// The files of a file system that have a name.
 #[derive(Debug, Default)]
@@ -69,11 +70,7 @@ pub(super) fn holding_of_unlinked(
     source: Source,
 ) -> Holding {
     let (uid, memory) = match found.known {
-        UnlinkedFacts::Stat(stat) => {
-            let users = scan.users_found(file);
-            let open = || sys::open_referred(refer_via_user(system, file, users)?.as_fd(), Opening::InspectNow);
-            (Some(stat.uid), memory(&stat, residency(system, &stat, open).1))
-        }
+        UnlinkedFacts::Stat(stat) => (Some(stat.uid), memory(&stat, residency_of_nameless(system, scan, &stat).1)),
         UnlinkedFacts::Mapped(length) => (None, Memory { size: length, count: Some(1), ..Memory::NONE }),
     };
     let instance = match source {

@@ -13,8 +13,8 @@ use crate::actor::{Actor, Request};
 use crate::fixtures::assert_fields;
 use crate::oracle;
 use crate::redact::Redaction;
-use crate::sandbox::ShownProcesses;
-use crate::support::{finish, mount_tmpfs_on, run, shmadm};
+use crate::sandbox::{ShownProcesses, with_file_over};
+use crate::support::{file, finish, mount_tmpfs_on, run, shmadm};
 use crate::vanish::Stopped;
 
 pub(super) fn objects(report: &Value) -> Vec<&Value> {
@@ -112,6 +112,13 @@ fn unlinked_objects_are_listed_and_their_memory_is_reported() {
         json!({ "name": null, "size": 1 << 20, "allocated": 1 << 20, "state": "unlinked", "links": 0, "users": 1 });
     assert_fields(object, expected);
     assert_eq!(format!("obj:{}", object["object"].as_str().unwrap()), name);
+    // With swap in use, the file itself shows what of it is resident.
+    let directory = tempfile::tempdir().unwrap();
+    let swapping = file(directory.path(), "meminfo", b"MemTotal: 9 kB\nSwapTotal: 9 kB\nSwapFree: 8 kB\n");
+    let mut command = shmadm();
+    with_file_over(&mut command, &swapping, c"/proc/meminfo");
+    let report = finish(command.args(["list", "--unlinked", "--json"])).exits(0).json();
+    assert_fields(objects(&report)[0], json!({ "rss": 1 << 20, "swap": 0 }));
     let table = run(["list", "--unlinked"]).exits(0).stdout;
     assert!(table.contains(name.strip_prefix("obj:").unwrap()) && table.contains(&actor.pid().to_string()), "{table}");
     let reason = "it has no name; its memory is freed when the last process closes and unmaps it";
