@@ -9,6 +9,7 @@ use nix::errno::Errno;
 pub(crate) use nix::sys::resource::Resource;
 use nix::sys::resource::getrlimit;
 
+use super::accounts::Account;
 use super::system::System;
 use crate::model::{Object, ObjectKind};
 use crate::procfs;
@@ -120,12 +121,18 @@ pub(crate) fn may_use_huge_pages(system: &System) -> bool {
 /// Returns whether the caller's user namespace maps the owner and the group of a file, which its capabilities over the file
 /// require.
 pub(crate) fn maps_file(system: &System, uid: u32, gid: u32) -> Option<bool> {
-    let pid = system.other_caller().unwrap_or(std::process::id().cast_signed());
-    let has = |name, id: u32| {
-        let map = procfs::id_map(system.proc(), pid, name)?;
-        Some(map.iter().any(|range| range.inside_of(id).is_some()))
+    let proc = system.proc();
+    let namespace = |thread| std::fs::metadata(proc.join(thread).join("ns/user")).ok().map(|file| file.ino());
+    let is_elsewhere = namespace(system.caller_thread()) != namespace("thread-self");
+    let has = |account: Account, id| match system.other_caller().filter(|_| is_elsewhere) {
+        Some(pid) => {
+            let map = procfs::id_map(proc, pid, account.map_file())?;
+            Some(map.iter().any(|range| range.inside_of(id).is_some()))
+        }
+        // The maps of a process in the same user namespace show the ids outside of it.
+        None => Some(!system.is_overflow(account, id)),
     };
-    Some(has("uid_map", uid)? && has("gid_map", gid)?)
+    Some(has(Account::User, uid)? && has(Account::Group, gid)?)
 }
 
 /// Returns whether the caller may inspect the processes of other users (CAP_SYS_PTRACE).
@@ -170,5 +177,31 @@ pub(crate) fn may_control(system: &System, segment: &Object) -> Option<bool> {
         // An owner without a mapping may be the caller.
         Capability::Missing | Capability::Ineffective if !system.is_unmapped_caller() => Some(false),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::procfs::directory;
+
+    #[test]
+    fn a_user_namespace_maps_the_files_of_its_own_ids_only() {
+        let own = std::process::id().to_string();
+        let status = "Uid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\nGroups:\t\n";
+        let map = "0 1000 1\n";
+        let maps = ["uid_map", "gid_map"].map(|name| [format!("{own}/{name}"), format!("7/{name}")]);
+        let mut files: Vec<(&str, &str)> = maps.as_flattened().iter().map(|path| (path.as_str(), map)).collect();
+        files.push(("7/task/7/status", status));
+        let proc = directory(&files);
+        std::os::unix::fs::symlink(&own, proc.path().join("self")).unwrap();
+        let system = System::at(proc.path().to_owned()).of_caller(7, 7).unwrap();
+        let maps = |id| maps_file(&system, id, id);
+        assert_eq!([0, 65_534].map(maps), [Some(true), Some(false)], "in the same user namespace");
+        for thread in ["7/task/7", "thread-self"] {
+            std::fs::create_dir_all(proc.path().join(thread).join("ns")).unwrap();
+            std::fs::write(proc.path().join(thread).join("ns/user"), "").unwrap();
+        }
+        assert_eq!([1000, 0].map(maps), [Some(true), Some(false)], "in a descendant");
     }
 }
