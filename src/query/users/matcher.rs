@@ -161,15 +161,13 @@ impl<'a> Matcher<'a> {
                 // The processes have left the namespace, or have attached another segment with this id in theirs.
                 match self.fits_other_segment(&self.mappings[group.members[0]], group.origin, segment) {
                     Some(true) => continue,
-                    // That namespace need not be the one in which they attached it, and what they attached can have been
-                    // changed or removed since.
-                    Some(false) => false,
-                    None => {
-                        // If some processes are inaccessible, the missing attachments are more likely theirs.
-                        counts = !self.found.some_inaccessible();
-                        false
-                    }
+                    Some(false) => {}
+                    // If some processes are inaccessible, the missing attachments are more likely theirs.
+                    None => counts = !self.found.some_inaccessible(),
                 }
+                // That namespace need not be the one in which they attached it, and what they attached can have been
+                // changed or removed since.
+                false
             };
             has_file |= is_file;
             chosen.extend(group.members.iter().map(|index| Choice { index: *index, certain, counts }));
