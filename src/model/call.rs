@@ -103,7 +103,7 @@ pub(crate) enum CallResult {
     },
     /// Interrupted: the kernel repeats it, or it fails with EINTR. The name is one of the kernel's, such as `ERESTARTSYS`.
     Interrupted(&'static str),
-    /// The thread ended during the call, or its tracing did.
+    /// The thread ended during the call, or its tracing did; or a seccomp filter raised SIGSYS instead of the call.
     Unknown,
 }
 

@@ -127,13 +127,28 @@ pub(super) struct Cachestat {
 
 /// linux/ptrace.h: information about a system call, since 5.3.
 pub(super) const PTRACE_GET_SYSCALL_INFO: c_long = 0x420e;
+
+/// `struct __ptrace_peeksiginfo_args` of linux/ptrace.h.
+#[repr(C)]
+pub(super) struct PeekSiginfo {
+    /// The position in the queue of the first signal.
+    pub(super) off: u64,
+    /// 0 for the queue of the thread.
+    pub(super) flags: u32,
+    /// The most signals to copy.
+    pub(super) nr: i32,
+}
+
+/// asm-generic/siginfo.h: a seccomp filter has raised SIGSYS.
+pub(super) const SYS_SECCOMP: c_int = 1;
+
 /// linux/ptrace.h: the event of a group stop, or of a stop that the tracer has requested.
 pub(super) const PTRACE_EVENT_STOP: c_int = 128;
-/// The same: the stop is at the begin of a call,
+/// The same: the stop is at the start of a call,
 pub(super) const PTRACE_SYSCALL_INFO_ENTRY: u8 = 1;
 /// at its end,
 pub(super) const PTRACE_SYSCALL_INFO_EXIT: u8 = 2;
-/// or before its begin, because a filter has reported it.
+/// or before its start, because a filter has reported it.
 pub(super) const PTRACE_SYSCALL_INFO_SECCOMP: u8 = 3;
 
 /// `struct ptrace_syscall_info` of linux/ptrace.h.
@@ -146,6 +161,6 @@ pub(super) struct SyscallInfo {
     pub(super) arch: u32,
     instruction_pointer: u64,
     stack_pointer: u64,
-    /// At the begin the number and six arguments; at the end the result, and a byte that is 1 for an errno.
+    /// At the start the number and six arguments; at the end the result, and a byte that is 1 for an errno.
     pub(super) data: [u64; 8],
 }

@@ -6,7 +6,7 @@
 use std::ffi::c_void;
 
 use nix::errno::Errno;
-use nix::libc::{self, c_int, c_long};
+use nix::libc::{self, c_int, c_long, siginfo_t};
 use nix::sys::ptrace::{self, Options};
 use nix::unistd::Pid;
 
@@ -15,7 +15,7 @@ use super::calls::{call_name, installs_filter, is_foreign};
 use super::filter::NATIVE_ARCH;
 use super::kernel::{
     PTRACE_EVENT_STOP, PTRACE_GET_SYSCALL_INFO, PTRACE_SYSCALL_INFO_ENTRY, PTRACE_SYSCALL_INFO_EXIT,
-    PTRACE_SYSCALL_INFO_SECCOMP, SyscallInfo,
+    PTRACE_SYSCALL_INFO_SECCOMP, PeekSiginfo, SYS_SECCOMP, SyscallInfo,
 };
 use crate::model::CallName;
 
@@ -29,7 +29,7 @@ pub(crate) enum TraceEvent {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stop {
-    /// The begin or the end of a system call.
+    /// The start or the end of a system call.
     Call,
     /// A filter has reported a system call, which has not begun.
     Reported,
@@ -48,7 +48,7 @@ pub(crate) enum Stop {
 pub(crate) enum Resume {
     /// Until a filter reports a call.
     Run,
-    /// Until the next begin or end of a system call.
+    /// Until the next start or end of a system call.
     ToCall,
     /// Remains stopped until SIGCONT.
     Listen,
@@ -57,15 +57,18 @@ pub(crate) enum Resume {
 /// The system call of a stopped thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CallState {
-    /// At its begin.
+    /// At its start.
     Begins(CallName, [u64; 6]),
-    /// At its end, with the result or the negative errno. Programs never see ERESTARTSYS and its kind.
+    /// At its end, with the result or the negative errno. Programs never see those from ERESTARTSYS on.
     Ended(Result<u64, i32>),
-    /// The begin of a call on segments that is not of the native architecture.
+    /// At its end, but it was not made: a seccomp filter has raised SIGSYS (SECCOMP_RET_TRAP, SECCOMP_RET_KILL). The
+    /// registers are those of the start, where the result would be the number of the call or its first argument.
+    Trapped,
+    /// The start of a call on segments that is not of the native architecture.
     Foreign,
-    /// The begin of a call that installs a seccomp filter.
+    /// The start of a call that installs a seccomp filter.
     InstallsFilter,
-    /// The begin of any other call, or no call.
+    /// The start of any other call, or no call.
     Other,
 }
 
@@ -152,6 +155,7 @@ pub(crate) fn call_state(thread: i32) -> Result<CallState, Errno> {
             _ if is_foreign(info.arch, number, arguments[0]) => CallState::Foreign,
             _ => CallState::Other,
         },
+        PTRACE_SYSCALL_INFO_EXIT if is_trapped(thread) => CallState::Trapped,
         PTRACE_SYSCALL_INFO_EXIT => {
             let is_error = info.data[1].to_ne_bytes()[0] != 0;
             let errno = i32::try_from(number.cast_signed().wrapping_neg()).unwrap_or(i32::MAX);
@@ -159,4 +163,16 @@ pub(crate) fn call_state(thread: i32) -> Result<CallState, Errno> {
         }
         _ => CallState::Other,
     })
+}
+
+/// Returns whether a seccomp filter has raised SIGSYS, which a stopped thread has not received yet.
+fn is_trapped(thread: i32) -> bool {
+    // SAFETY: every field is an integer or a pointer, for which zero is valid.
+    let mut signals: [siginfo_t; 8] = unsafe { std::mem::zeroed() };
+    let wanted = PeekSiginfo { off: 0, flags: 0, nr: 8 };
+    let request = c_long::from(libc::PTRACE_PEEKSIGINFO);
+    // SAFETY: the kernel reads `wanted`, and writes at most `nr` signals, for which the array has space.
+    let count = unsafe { libc::syscall(libc::SYS_ptrace, request, thread, &raw const wanted, signals.as_mut_ptr()) };
+    let signals = signals.iter().take(usize::try_from(count).unwrap_or(0));
+    signals.into_iter().any(|signal| signal.si_signo == libc::SIGSYS && signal.si_code == SYS_SECCOMP)
 }

@@ -161,7 +161,7 @@ impl<'a, 'b> Tracer<'a, 'b> {
                 self.handle_call(thread);
                 self.threads.remove(&thread);
             }
-            // At a stop for the begin of the call, it was seen already.
+            // It was seen already at the stop for the start of the call.
             (Stop::Reported, _) if self.is_in_call(thread) => {}
             (Stop::Call | Stop::Reported, _) => self.handle_call(thread),
             (Stop::Signal(number), _) => signal = number,
@@ -211,6 +211,7 @@ impl<'a, 'b> Tracer<'a, 'b> {
                 let Some(call) = self.threads.get_mut(&thread).and_then(|thread| thread.call.take()) else { return };
                 self.show(thread, call, Some(result));
             }
+            Ok(CallState::Trapped) => self.abandon_call(thread),
             Ok(CallState::Foreign) => self.show_foreign(thread),
             // That filter can keep calls from being reported.
             Ok(CallState::InstallsFilter) => self.mode = Mode::EachCall,
@@ -222,7 +223,7 @@ impl<'a, 'b> Tracer<'a, 'b> {
         }
     }
 
-    /// Shows a call whose end was not seen.
+    /// Shows a call that has no result, or whose end was not seen.
     fn abandon_call(&mut self, thread: i32) {
         if let Some(call) = self.threads.get_mut(&thread).and_then(|thread| thread.call.take()) {
             self.show(thread, call, None);

@@ -138,23 +138,46 @@ fn a_call_that_a_sandbox_denies_is_shown() {
     assert_eq!(all_keys(), [] as [u32; 0]);
 }
 
+/// Traces perl, which calls shmget, installs a filter with an action for further calls of it, and calls it again.
+fn filtered_by_itself(options: &[&str], before: &str, action: u32) -> Ran {
+    let [prctl, shmget] = [libc::SYS_prctl, libc::SYS_shmget];
+    let [no_new_privs, install] = [libc::PR_SET_NO_NEW_PRIVS, libc::PR_SET_SECCOMP];
+    // The instructions load the number of the call, compare it, and take the action or allow the call.
+    let script = format!(
+        "{before} $filter = pack('(SCCL)4', 0x20, 0, 0, 0, 0x15, 0, 1, {shmget}, 6, 0, 0, {action}, 6, 0, 0, 0x7fff0000); \
+         $program = pack('S x6 P', 4, $filter); \
+         syscall({prctl}, {no_new_privs}, 1, 0, 0, 0); shmget(1, 1, 0); \
+         syscall({prctl}, {install}, 2, $program) and die; shmget(0, 1, 0600);"
+    );
+    let mut command = shmadm();
+    command.arg("trace").args(options).args(["--", "perl", "-e", &script]);
+    finish(command.env("PATH", "/usr/bin:/bin"))
+}
+
+/// The first of these calls.
+const MISSING: &str = "shmget(0x00000001, 1, 0000) = -1 ENOENT (No such file or directory)";
+
 #[apply(test)]
 #[requires(Program(&["perl"]))]
 fn a_call_that_the_command_itself_denies_is_shown() {
-    let [prctl, shmget] = [libc::SYS_prctl, libc::SYS_shmget];
-    let [no_new_privs, install] = [libc::PR_SET_NO_NEW_PRIVS, libc::PR_SET_SECCOMP];
-    // The instructions load the number of the call, compare it, and deny or allow the call.
-    let script = format!(
-        "$filter = pack('(SCCL)4', 0x20, 0, 0, 0, 0x15, 0, 1, {shmget}, 6, 0, 0, 0x50000 | 13, 6, 0, 0, 0x7fff0000); \
-         $program = pack('S x6 P', 4, $filter); \
-         syscall({prctl}, {no_new_privs}, 1, 0, 0, 0); shmget(1, 1, 0); \
-         syscall({prctl}, {install}, 2, $program) and die; shmget(2, 1, 0);"
-    );
-    let mut command = shmadm();
-    let ran = finish(command.args(["trace", "--", "perl", "-e", &script]).env("PATH", "/usr/bin:/bin")).exits(0);
-    let denied = "shmget(0x00000002, 1, 0000) = -1 EACCES (Permission denied)";
-    assert_eq!(calls(&ran), ["shmget(0x00000001, 1, 0000) = -1 ENOENT (No such file or directory)", denied]);
+    let ran = filtered_by_itself(&[], "", libc::SECCOMP_RET_ERRNO | libc::EACCES.cast_unsigned()).exits(0);
+    let denied = "shmget(IPC_PRIVATE, 1, 0600) = -1 EACCES (Permission denied)";
+    assert_eq!(calls(&ran), [MISSING, denied]);
     ran.says("cause: denied by a security module or a seccomp filter\n");
+}
+
+#[apply(test)]
+#[requires(Program(&["perl"]))]
+fn a_call_for_which_a_filter_raises_a_signal_has_no_result() {
+    let handler = "$SIG{SYS} = sub { exit 3 };";
+    for (before, action, code) in
+        [(handler, libc::SECCOMP_RET_TRAP, 3), ("", libc::SECCOMP_RET_KILL_PROCESS, 128 + libc::SIGSYS)]
+    {
+        let ran = filtered_by_itself(&["--summary"], before, action).exits(code);
+        let made = calls(&ran);
+        assert_eq!(made[..2], [MISSING, "shmget(IPC_PRIVATE, 1, 0600) = ?"]);
+        assert!(made[2].ends_with("2 calls, 1 failed (shmget 2)"), "{made:?}");
+    }
 }
 
 #[apply(test)]
