@@ -20,13 +20,8 @@ use crate::error::{Error, Kind, again, program, shmadm, sysctl};
 use crate::model::{Key, Needs, ShmId, Size};
 use crate::procfs;
 use crate::query::{System, huge_page_sizes, key_exists, limits, lookup};
-use crate::sys::{self, Address, CreateFlags, SysError};
+use crate::sys::{self, Address, CreateFlags, IPC_INFO, SHM_STAT, SHM_STAT_ANY, SysError};
 
-/// linux/ipc.h: IPC_RMID, IPC_SET, IPC_STAT and IPC_INFO have numbers in a row.
-const IPC_INFO: i32 = 3;
-/// linux/shm.h: SHM_LOCK, SHM_UNLOCK, SHM_STAT, SHM_INFO and SHM_STAT_ANY have numbers in a row.
-const SHM_STAT: i32 = 13;
-const SHM_STAT_ANY: i32 = 15;
 /// The cause of EFAULT.
 const BAD_POINTER: &str = "the address of the structure is not in the memory of the process";
 
@@ -182,6 +177,8 @@ fn explain_segment(system: &System, mut error: Error, attempt: &Attempt, id: Shm
 /// Adds why a command of shmctl(2) failed that takes an index (SHM_STAT, SHM_STAT_ANY), or that does not exist.
 fn explain_index(system: &System, error: Error, index: ShmId, command: i32, errno: Errno) -> Error {
     let takes_index = matches!(command, SHM_STAT | SHM_STAT_ANY);
+    // IPC_RMID, IPC_SET, IPC_STAT and IPC_INFO have numbers in a row, and so have SHM_LOCK, SHM_UNLOCK, SHM_STAT, SHM_INFO
+    // and SHM_STAT_ANY.
     let is_known = (libc::IPC_RMID..=IPC_INFO).contains(&command) || (libc::SHM_LOCK..=SHM_STAT_ANY).contains(&command);
     match (errno, sys::stat_index(index.raw())) {
         (Errno::EFAULT, _) => error.cause(BAD_POINTER),

@@ -2,14 +2,16 @@
 
 use nix::libc::{Ioctl, c_int, c_long, c_ulong};
 
+/// linux/shm.h: IPC_STAT by index.
+pub(crate) const SHM_STAT: c_int = 13;
 /// linux/shm.h: usage of the namespace.
-pub(super) const SHM_INFO: c_int = 14;
+pub(crate) const SHM_INFO: c_int = 14;
 /// linux/shm.h: IPC_STAT by index without a permission check, since 4.17.
-pub(super) const SHM_STAT_ANY: c_int = 15;
+pub(crate) const SHM_STAT_ANY: c_int = 15;
 /// linux/ipc.h: limits of the namespace.
-pub(super) const IPC_INFO: c_int = 3;
+pub(crate) const IPC_INFO: c_int = 3;
 /// linux/shm.h: the position of log2 of the huge page size in the flags of shmget.
-pub(super) const SHM_HUGE_SHIFT: u32 = 26;
+pub(crate) const SHM_HUGE_SHIFT: u32 = 26;
 
 /// `struct shminfo64` of asm-generic/shmbuf.h, which IPC_INFO fills.
 #[repr(C)]

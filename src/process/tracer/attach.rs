@@ -1,4 +1,4 @@
-//! The begin of tracing a process that is already running, and why that can fail.
+//! The start of the trace of a process that is already running, and why that can fail.
 
 use std::collections::HashSet;
 use std::os::unix::fs::MetadataExt;

@@ -4,11 +4,9 @@ use nix::libc::{self, c_int};
 
 use crate::explain::Attempt;
 use crate::model::{Access, Argument, Arguments, CallName, Flags, Key, Mode, ShmId};
-use crate::sys::{self, Address, CreateFlags, RawRecord};
+use crate::sys::{self, Address, CreateFlags, RawRecord, SHM_HUGE_SHIFT};
 
-/// linux/shm.h: the position of log2 of the huge page size in the flags of shmget.
-const SHM_HUGE_SHIFT: u32 = 26;
-/// linux/shm.h: its bits.
+/// linux/shm.h: the bits of log2 of the huge page size in the flags of shmget.
 const SHM_HUGE_MASK: u64 = 0x3f;
 const MODE_BITS: u64 = 0o777;
 
@@ -52,12 +50,12 @@ const COMMANDS: &[Command] = &[
     command(libc::IPC_RMID, "IPC_RMID", "shmctl IPC_RMID", Buffer::Unused),
     command(libc::IPC_SET, "IPC_SET", "shmctl IPC_SET", Buffer::Input),
     command(libc::IPC_STAT, "IPC_STAT", "shmctl IPC_STAT", Buffer::Record),
-    command(3, "IPC_INFO", "shmctl IPC_INFO", Buffer::Limits),
-    command(11, "SHM_LOCK", "shmctl SHM_LOCK", Buffer::Unused),
-    command(12, "SHM_UNLOCK", "shmctl SHM_UNLOCK", Buffer::Unused),
-    command(13, "SHM_STAT", "shmctl SHM_STAT", Buffer::Record),
-    command(14, "SHM_INFO", "shmctl SHM_INFO", Buffer::Usage),
-    command(15, "SHM_STAT_ANY", "shmctl SHM_STAT_ANY", Buffer::Record),
+    command(sys::IPC_INFO, "IPC_INFO", "shmctl IPC_INFO", Buffer::Limits),
+    command(libc::SHM_LOCK, "SHM_LOCK", "shmctl SHM_LOCK", Buffer::Unused),
+    command(libc::SHM_UNLOCK, "SHM_UNLOCK", "shmctl SHM_UNLOCK", Buffer::Unused),
+    command(sys::SHM_STAT, "SHM_STAT", "shmctl SHM_STAT", Buffer::Record),
+    command(sys::SHM_INFO, "SHM_INFO", "shmctl SHM_INFO", Buffer::Usage),
+    command(sys::SHM_STAT_ANY, "SHM_STAT_ANY", "shmctl SHM_STAT_ANY", Buffer::Record),
 ];
 
 const fn command(number: i32, name: &'static str, call: &'static str, buffer: Buffer) -> Command {
@@ -83,7 +81,7 @@ fn find_command(argument: u64) -> Option<&'static Command> {
     COMMANDS.iter().find(|command| command.number == int(argument))
 }
 
-/// Decodes the arguments at the begin of a call on segments. Reads the record that is written with IPC_SET.
+/// Decodes the arguments at the start of a call on segments. Reads the record that is written with IPC_SET.
 pub(super) fn arguments(thread: i32, name: CallName, raw: &[u64; 6]) -> Arguments {
     match name {
         CallName::Shmget => {

@@ -93,7 +93,7 @@ impl Files {
         Self { proc, directories: [directory.to_owned(), resolved] }
     }
 
-    /// Decodes the arguments at the begin of a call; `None` if it is not on a shared memory file.
+    /// Decodes the arguments at the start of a call; `None` if it is not on a shared memory file.
     pub(super) fn arguments(&self, thread: i32, name: CallName, raw: &[u64; 6]) -> Option<Arguments> {
         let path = |directory: i32, address| self.path(thread, directory, address, false).map(Argument::Text);
         // A file without a name is created by the path of the directory.
