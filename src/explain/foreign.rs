@@ -10,7 +10,7 @@ use super::access::{access_class, widened};
 use super::attempt::{Attempt, FileAttempt};
 use super::diagnosis::explain;
 use super::key::NO_SUCH_KEY;
-use crate::error::{Error, Hint, OsError, Program, shmadm};
+use crate::error::{Error, OsError, Program, shmadm};
 use crate::model::{Ident, Key, Needs, Object, ObjectName, State};
 use crate::procfs;
 use crate::query::{DEV_SHM, System, find_by_key, lookup, may_control, state_now};
@@ -32,7 +32,8 @@ pub(crate) fn explain_call_of(
         let mounts = |process: &str| procfs::mount_namespace_of(system.proc(), process);
         let is_other = mounts(caller.caller_thread()) != mounts("thread-self");
         let error = explain_file_call(&caller, attempt, file, failure);
-        return Some(if is_other { in_namespace_of(error, pid) } else { error });
+        // A /dev/shm is found only by a process.
+        return Some(if is_other { in_namespace_of(error, pid, None) } else { error });
     }
     let user = system.renewed();
     let number = procfs::namespace_of(system.proc(), caller.caller_thread());
@@ -40,7 +41,7 @@ pub(crate) fn explain_call_of(
         return Some(explain_segment_call(&caller, &user, attempt, failure));
     }
     let Ok(namespace) = procfs::open_namespace(system.proc(), caller.caller_thread(), number) else {
-        return Some(in_namespace_of(unknown(attempt, failure, None), pid));
+        return Some(in_namespace_of(unknown(attempt, failure, None), pid, number));
     };
     let explained = sys::in_ipc_namespace(&namespace, move || {
         let (mut caller, mut user) = (caller, user);
@@ -51,8 +52,8 @@ pub(crate) fn explain_call_of(
         explain_segment_call(&caller, &user, attempt, failure)
     });
     Some(match explained {
-        Ok(error) => in_namespace_of(with_segment_here(error, attempt, failure.errno), pid),
-        Err(error) => in_namespace_of(unknown(attempt, failure, Some(error)), pid),
+        Ok(error) => in_namespace_of(with_segment_here(error, attempt, failure.errno), pid, number),
+        Err(error) => in_namespace_of(unknown(attempt, failure, Some(error)), pid, number),
     })
 }
 
@@ -81,14 +82,17 @@ fn with_segment_here(error: Error, attempt: &Attempt, errno: Errno) -> Error {
     }
 }
 
-/// Completes the commands in hints, so that they find the objects of a process in other namespaces.
-fn in_namespace_of(mut error: Error, pid: i32) -> Error {
-    let namespace = pid.to_string();
-    let complete = |hint: Hint| match hint.command {
-        Some(command) => Some(Hint { command: Some(command.in_namespace(namespace.as_ref())?), ..hint }),
-        None => Some(hint),
-    };
-    error.hints = error.hints.into_iter().filter_map(complete).collect();
+/// Completes the commands in hints, so that they find the objects of a process in other namespaces. The number of its IPC
+/// namespace is preferred, which another process may keep after this one has exited.
+fn in_namespace_of(mut error: Error, pid: i32, number: Option<u64>) -> Error {
+    let by_pid = pid.to_string();
+    let by_number = number.map(|number| format!("ipc:[{number}]"));
+    for hint in &mut error.hints {
+        hint.command = hint.command.take().and_then(|command| {
+            let by_number = by_number.as_ref().filter(|_| command.program == Program::Shmadm);
+            command.in_namespace(by_number.unwrap_or(&by_pid).as_ref())
+        });
+    }
     error
 }
 
