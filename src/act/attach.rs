@@ -50,7 +50,7 @@ pub(crate) fn attach(
 /// Maps a POSIX object.
 pub(crate) fn map(system: &System, object: &Object, access: Access, exec: bool) -> Result<MappedFile, Error> {
     let file = open_to_map(system, object, access)?;
-    MappedFile::new(file.as_fd(), access, exec).map_err(|error| cannot_map(object, error))
+    MappedFile::new(file.as_fd(), access, exec).map_err(|error| cannot_map(system, object, error))
 }
 
 /// Detaches, and reports a failure that dropping the attachment would ignore.

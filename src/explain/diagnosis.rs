@@ -13,7 +13,7 @@ use super::address::{explain_address, explain_detach, explain_rounded_address, s
 use super::attempt::Attempt;
 use super::huge::{explain_huge_privilege, explain_missing_huge_page};
 use super::key::{explain_existing, explain_missing_key};
-use super::memory::{explain_address_space, explain_no_memory};
+use super::memory::{explain_mapping_limit, explain_no_memory};
 use super::open::explain_file;
 use super::space::explain_no_space;
 use crate::error::{Error, Kind, again, program, shmadm, sysctl};
@@ -147,9 +147,6 @@ fn explain_segment(system: &System, mut error: Error, attempt: &Attempt, id: Shm
         (Errno::EACCES, Some(segment)) => explain_access(system, error, &segment, attempt.needed_access()),
         (Errno::EFAULT, _) => error.cause(BAD_POINTER),
         (Errno::ENFILE, _) => error.cause(TOO_MANY_FILES),
-        (Errno::EAGAIN, _) if matches!(attempt, Attempt::Attach { .. }) => {
-            error.cause("mlockall(MCL_FUTURE) locks new mappings, and this one would exceed RLIMIT_MEMLOCK")
-        }
         (Errno::EPERM, _) if matches!(attempt, Attempt::Attach { .. }) => match attempt {
             Attempt::Attach { address: Address::Exact(address) | Address::Rounded(address), .. }
                 if is_below_minimum(system, *address) =>
@@ -163,14 +160,13 @@ fn explain_segment(system: &System, mut error: Error, attempt: &Attempt, id: Shm
         (Errno::EPERM, _) if matches!(attempt, Attempt::Detach(_)) => error,
         (Errno::EPERM, Some(segment)) if matches!(attempt, Attempt::Lock(..)) => explain_lock(system, error, &segment),
         (Errno::EPERM, Some(segment)) => explain_control(system, error, &segment),
-        (Errno::ENOMEM, segment) => match attempt {
-            Attempt::Lock(..) => explain_lock_limit(system, error, segment.as_ref()),
+        (_, segment) => match attempt {
+            Attempt::Lock(..) if errno == Errno::ENOMEM => explain_lock_limit(system, error, segment.as_ref()),
             Attempt::Attach { address, .. } => {
-                explain_address_space(system, error, *address, segment.map_or(0, |segment| segment.size))
+                explain_mapping_limit(system, error, *address, segment.map_or(0, |segment| segment.size), errno)
             }
             _ => error,
         },
-        _ => error,
     }
 }
 

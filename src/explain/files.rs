@@ -7,11 +7,12 @@ use std::sync::Arc;
 use nix::unistd::{getegid, geteuid};
 
 use super::failure::holders;
-use super::space::explain_full_directory;
-use crate::error::{Error, Kind, again, program, shmadm};
+use super::memory::explain_mapping_limit;
+use super::space::{explain_file_size, explain_full_directory};
+use crate::error::{Error, Kind, again, shmadm};
 use crate::model::{Access, FileUser, FileUsers, Ident, Mode, Needs, Object, ObjectName, Size, path_text};
 use crate::query::{ObjectDirectory, OpenError, System, add_users, open_file, refer_to_file};
-use crate::sys::{self, Errno, Opening, SysError};
+use crate::sys::{self, Address, Errno, Opening, SysError};
 
 /// The most processes that a message names.
 const MAX_NAMED: usize = 4;
@@ -67,8 +68,7 @@ pub(crate) fn cannot_create(system: &System, name: &ObjectName, size: u64, errno
         (Errno::EINVAL, Ok(space)) if space.is_huge && call == "pwrite" => {
             error.cause(NO_WRITE).hint("create it without --fill; its contents are zeros", again("").without(&["fill"]))
         }
-        (Errno::EINVAL, Ok(space)) if space.is_huge => with_huge_size(error, size, space.page),
-        (Errno::EFBIG, _) => with_size_limit(error, size),
+        (Errno::EINVAL | Errno::EFBIG, space) => explain_file_size(system, error, size, space.ok(), errno),
         _ => with_directory_cause(system, error, directory, errno),
     }
 }
@@ -80,31 +80,10 @@ pub(crate) const NO_CHOWN: &str = "only a privileged caller can give it to anoth
 pub(crate) const NO_WRITE: &str =
     "hugetlbfs does not support write(2); only a process that maps the object can change its contents";
 
-/// Adds the cause of EINVAL for a size on hugetlbfs.
-fn with_huge_size(error: Error, size: u64, page: u64) -> Error {
-    let whole = size.checked_next_multiple_of(page).unwrap_or(page);
-    error
-        .cause(format!("the size must be a multiple of the huge page size, {}", Size(page)))
-        .hint("round the size up", again(&format!("--size {}", whole)))
-}
-
-/// Adds the cause of EFBIG.
-fn with_size_limit(error: Error, size: u64) -> Error {
-    if i64::try_from(size).is_err() {
-        return error.cause("an object must be smaller than 8 EiB");
-    }
-    error
-        .cause("the size exceeds RLIMIT_FSIZE, or the maximum file size of the file system")
-        .hint("show the limit in KiB", program("ulimit -f"))
-}
-
 /// Adds why the size of an object cannot be changed.
 pub(crate) fn with_size_cause(system: &System, error: Error, size: u64, errno: Errno) -> Error {
-    match (errno, system.objects().and_then(|directory| directory.space())) {
-        (Errno::EINVAL, Ok(space)) if space.is_huge => with_huge_size(error, size, space.page),
-        (Errno::EFBIG, _) => with_size_limit(error, size),
-        _ => error,
-    }
+    let space = system.objects().and_then(|directory| directory.space());
+    explain_file_size(system, error, size, space.ok(), errno)
 }
 
 /// Adds why the caller cannot create or remove a name in the directory of objects.
@@ -166,7 +145,7 @@ pub(crate) fn open_to_map(system: &System, object: &Object, access: Access) -> R
 }
 
 /// Returns the error for an object that cannot be mapped.
-pub(crate) fn cannot_map(object: &Object, SysError { errno, call }: SysError) -> Error {
+pub(crate) fn cannot_map(system: &System, object: &Object, SysError { errno, call }: SysError) -> Error {
     let ident = object.ident();
     let error = Error::call(format!("cannot attach {ident}"), errno, call).target(ident.argument());
     match errno {
@@ -174,10 +153,7 @@ pub(crate) fn cannot_map(object: &Object, SysError { errno, call }: SysError) ->
             .cause("its size is 0, and an empty object cannot be mapped")
             .hint("set its size", shmadm("set").arg(ident.typed()).arg("--size").arg("4096")),
         Errno::EPERM => error.cause("its file system is mounted with noexec"),
-        Errno::ENOMEM => error
-            .cause("the address space (RLIMIT_AS, vm.max_map_count) or memory is exhausted")
-            .hint("show the limit on address space in KiB", program("ulimit -v")),
-        _ => error,
+        _ => explain_mapping_limit(system, error, Address::Any, object.size, errno),
     }
 }
 

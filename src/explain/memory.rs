@@ -1,6 +1,8 @@
-//! Why memory or address space is not sufficient (ENOMEM).
+//! Why memory or address space is not sufficient (ENOMEM, EAGAIN).
 
 use std::path::Path;
+
+use nix::errno::Errno;
 
 use super::address::suggest_any_address;
 use crate::error::{Error, again, program, sysctl};
@@ -51,8 +53,19 @@ fn in_mebibytes(bytes: u64) -> Size {
     Size((bytes >> 20) << 20)
 }
 
+/// Adds why a mapping exceeds a limit of the process (EAGAIN, ENOMEM).
+pub(super) fn explain_mapping_limit(system: &System, error: Error, address: Address, size: u64, errno: Errno) -> Error {
+    match errno {
+        Errno::EAGAIN => {
+            error.cause("mlockall(MCL_FUTURE) locks new mappings, and this one would exceed RLIMIT_MEMLOCK")
+        }
+        Errno::ENOMEM => explain_address_space(system, error, address, size),
+        _ => error,
+    }
+}
+
 /// Adds why no range of addresses is free for a mapping.
-pub(super) fn explain_address_space(system: &System, error: Error, address: Address, size: u64) -> Error {
+fn explain_address_space(system: &System, error: Error, address: Address, size: u64) -> Error {
     let (proc, thread) = (system.proc(), system.caller_thread());
     let size = size.checked_next_multiple_of(system.page_size()).unwrap_or(size);
     let limit = caller_limit(system, Resource::RLIMIT_AS).filter(|limit| *limit != u64::MAX);

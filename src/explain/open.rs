@@ -7,12 +7,12 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::libc;
 
-use super::access::{DENIED, NOT_IMPLEMENTED, READ, TOO_MANY_FILES, WRITE, name_access};
+use super::access::{DENIED, READ, TOO_MANY_FILES, WRITE, name_access};
 use super::attempt::FileAttempt;
-use super::memory::explain_address_space;
-use super::space::explain_full_directory;
+use super::memory::explain_mapping_limit;
+use super::space::{explain_file_size, explain_full_directory};
 use crate::error::Error;
-use crate::model::{Access, FileKind, FileStat, Mode, Size, path_text};
+use crate::model::{Access, FileKind, FileStat, Mode, path_text};
 use crate::procfs;
 use crate::query::{CAP_DAC_OVERRIDE, CAP_FOWNER, Resource, System, caller_limit, has_capability, maps_file};
 use crate::sys;
@@ -36,7 +36,7 @@ struct Entry<'a> {
 /// Adds why a call on a file failed.
 pub(super) fn explain_file(system: &System, error: Error, attempt: &FileAttempt, errno: Errno) -> Error {
     match errno {
-        Errno::ENOSYS => return error.cause(NOT_IMPLEMENTED),
+        Errno::ENOSYS => return error.cause("a seccomp filter denies the call, or the kernel does not have it"),
         Errno::ENFILE => return error.cause(TOO_MANY_FILES),
         Errno::EFAULT => return error.cause("the address of the path is not in the memory of the process"),
         _ => {}
@@ -62,8 +62,8 @@ pub(super) fn explain_file(system: &System, error: Error, attempt: &FileAttempt,
             explain_path(system, error, path, errno, |error, entry| match (errno, &entry.stat) {
                 (Errno::EEXIST, Some(stat)) => error
                     .cause(format!("the file exists (owner {}), and a link never replaces one", system.user(stat.uid))),
-                (Errno::EACCES, _) => explain_directory_access(system, error, entry),
-                _ => error,
+                (Errno::ENOENT, _) => error,
+                _ => explain_entry(system, error, entry, errno),
             })
         }
         FileAttempt::Remove(path) => {
@@ -129,14 +129,7 @@ fn explain_open(system: &System, error: Error, entry: &Entry, flags: i32, errno:
     let path = path_text(entry.directory_path);
     let creates = flags & libc::O_CREAT != 0;
     match (errno, &entry.stat) {
-        (Errno::ENOENT, None) if !creates => {
-            let error = error.cause(format!("{path} has no file with this name: it was removed or never existed"));
-            if is_here(system, entry) {
-                return error
-                    .advice(format!("{path} of this command has such a file, but the process has another {path}"));
-            }
-            error
-        }
+        (Errno::ENOENT, _) if creates => error,
         (Errno::EEXIST, Some(stat)) => {
             error.cause(format!("the file exists (owner {}), and O_EXCL requires a new one", system.user(stat.uid)))
         }
@@ -144,7 +137,6 @@ fn explain_open(system: &System, error: Error, entry: &Entry, flags: i32, errno:
             error.cause("the name is a symbolic link, which O_NOFOLLOW does not follow")
         }
         (Errno::ELOOP, _) => error.cause("the path has too many symbolic links, or a loop of them"),
-        (Errno::EISDIR, Some(_)) => error.cause("the name is that of a directory"),
         (Errno::EACCES, Some(stat)) if creates && is_protected(system, &entry.directory_stat, stat) => {
             let owner = system.user(stat.uid);
             error
@@ -164,22 +156,15 @@ fn explain_open(system: &System, error: Error, entry: &Entry, flags: i32, errno:
             let why = describe_access(system, stat);
             error.cause(if is_granted(system, stat, needed) { format!("{why}; {DENIED}") } else { why })
         }
-        (Errno::EACCES, None) => explain_directory_access(system, error, entry),
-        (Errno::ENOSPC, _) => explain_full_directory(error, entry.directory.as_fd(), &path),
-        (Errno::EROFS, _) => error.cause(format!("{path} is mounted read-only")),
         (Errno::EPERM, _) => error.cause(DENIED),
-        _ => error,
+        _ => explain_entry(system, error, entry, errno),
     }
 }
 
 fn explain_remove(system: &System, error: Error, entry: &Entry, errno: Errno) -> Error {
-    let path = path_text(entry.directory_path);
     match (errno, &entry.stat) {
-        (Errno::ENOENT, None) => {
-            error.cause(format!("{path} has no file with this name: it was removed or never existed"))
-        }
-        (Errno::EACCES, _) => explain_directory_access(system, error, entry),
         (Errno::EPERM, Some(stat)) => {
+            let path = path_text(entry.directory_path);
             let (owner, user) = (stat.uid, system.file_uid());
             let is_owner = user == owner || user == entry.directory_stat.uid;
             let is_sticky = entry.directory_stat.mode & S_ISVTX != 0;
@@ -194,8 +179,26 @@ fn explain_remove(system: &System, error: Error, entry: &Entry, errno: Errno) ->
                 system.user(user)
             ))
         }
-        (Errno::EISDIR, Some(_)) => error.cause("the name is that of a directory"),
         (Errno::EBUSY, Some(_)) => error.cause("a file system is mounted on it"),
+        _ => explain_entry(system, error, entry, errno),
+    }
+}
+
+/// Adds the causes that every call on a name has.
+fn explain_entry(system: &System, error: Error, entry: &Entry, errno: Errno) -> Error {
+    let path = path_text(entry.directory_path);
+    match (errno, &entry.stat) {
+        (Errno::ENOENT, None) => {
+            let error = error.cause(format!("{path} has no file with this name: it was removed or never existed"));
+            if is_here(system, entry) {
+                return error
+                    .advice(format!("{path} of this command has such a file, but the process has another {path}"));
+            }
+            error
+        }
+        (Errno::EISDIR, Some(_)) => error.cause("the name is that of a directory"),
+        (Errno::EACCES, _) => explain_directory_access(system, error, entry),
+        (Errno::ENOSPC, _) => explain_full_directory(error, entry.directory.as_fd(), &path),
         (Errno::EROFS, _) => error.cause(format!("{path} is mounted read-only")),
         _ => error,
     }
@@ -212,16 +215,7 @@ fn explain_resize(system: &System, error: Error, descriptor: i32, size: i64, err
         Errno::EINVAL | Errno::EBADF if access != Some(Access::ReadWrite) => {
             error.cause(format!("descriptor {descriptor} is not open for writing"))
         }
-        Errno::EINVAL => match space().filter(|space| space.is_huge) {
-            Some(space) => {
-                error.cause(format!("the size must be a multiple of the huge page size, {}", Size(space.page)))
-            }
-            None => error,
-        },
-        Errno::EFBIG => error.cause(match caller_limit(system, Resource::RLIMIT_FSIZE) {
-            Some(limit) if limit < size.unsigned_abs() => format!("the size exceeds RLIMIT_FSIZE, {}", Size(limit)),
-            _ => "the size exceeds the maximum file size of the file system".to_owned(),
-        }),
+        Errno::EINVAL | Errno::EFBIG => explain_file_size(system, error, size.unsigned_abs(), space(), errno),
         Errno::EPERM => error.cause(format!("a seal forbids it (F_SEAL_GROW, F_SEAL_SHRINK), or it was {DENIED}")),
         Errno::ENOSPC => match sys::refer_through(&link) {
             Ok(file) => explain_full_directory(error, file.as_fd(), "the file system"),
@@ -243,11 +237,7 @@ fn explain_map(system: &System, error: Error, descriptor: i32, size: u64, writes
             error.cause(format!("descriptor {descriptor} is not open for reading, which every mapping requires"))
         }
         Errno::EPERM => error.cause("the file system is mounted with noexec, or a seal of the file forbids it"),
-        Errno::EAGAIN => {
-            error.cause("mlockall(MCL_FUTURE) locks new mappings, and this one would exceed RLIMIT_MEMLOCK")
-        }
-        Errno::ENOMEM => explain_address_space(system, error, sys::Address::Any, size),
-        _ => error,
+        _ => explain_mapping_limit(system, error, sys::Address::Any, size, errno),
     }
 }
 

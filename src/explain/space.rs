@@ -1,12 +1,16 @@
-//! What holds the segment ids and pages of an IPC namespace.
+//! What holds the segment ids and pages of an IPC namespace, or limits the size of a file.
 
 use std::collections::BTreeMap;
 use std::os::fd::BorrowedFd;
 
-use crate::error::{Error, Hint, shmadm, sysctl};
+use nix::errno::Errno;
+
+use crate::error::{Error, Hint, again, program, shmadm, sysctl};
 use crate::model::{Limits, Needs, Object, Size, State, Tally, enumerate, first_names};
-use crate::query::{Filter, System, add_attachers, count, creator_and_last_user, inventory, may_control};
-use crate::sys;
+use crate::query::{
+    Filter, Resource, System, add_attachers, caller_limit, count, creator_and_last_user, inventory, may_control,
+};
+use crate::sys::{self, FileSystem};
 
 /// The most ids of an IPC namespace (IPCMNI of ipc/util.h) unless the kernel was booted with ipcmni_extend.
 const MAX_IDS: u64 = 1 << 15;
@@ -72,6 +76,32 @@ pub(crate) fn explain_full_directory(error: Error, file: BorrowedFd<'_>, path: &
             .cause(format!("{path} has {} free of {}", Size(space.size - space.used), Size(space.size)))
             .hint("list the objects that take the most memory", shmadm("list --posix --sort RSS --reverse"))
             .hint("list those without a name", shmadm("list --unlinked")),
+        _ => error,
+    }
+}
+
+/// Adds why a file cannot have a size (EINVAL, EFBIG). `space` is its file system.
+pub(super) fn explain_file_size(
+    system: &System,
+    error: Error,
+    size: u64,
+    space: Option<FileSystem>,
+    errno: Errno,
+) -> Error {
+    match (errno, space) {
+        (Errno::EINVAL, Some(FileSystem { is_huge: true, page, .. })) => {
+            let whole = size.checked_next_multiple_of(page).unwrap_or(page);
+            error
+                .cause(format!("the size must be a multiple of the huge page size, {}", Size(page)))
+                .hint("round the size up", again(&format!("--size {whole}")))
+        }
+        (Errno::EFBIG, _) if i64::try_from(size).is_err() => error.cause("an object must be smaller than 8 EiB"),
+        (Errno::EFBIG, _) => match caller_limit(system, Resource::RLIMIT_FSIZE) {
+            Some(limit) if limit < size => error
+                .cause(format!("the size exceeds RLIMIT_FSIZE, {}", Size(limit)))
+                .hint("show the limit in KiB", program("ulimit -f")),
+            _ => error.cause("the size exceeds the maximum file size of the file system"),
+        },
         _ => error,
     }
 }

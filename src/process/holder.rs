@@ -78,7 +78,7 @@ pub(crate) fn start_holder(system: &System, object: &Object, hold: Hold) -> Resu
         }
         Some(Err(errno)) => {
             let _ = child.wait();
-            let Ident::Id(id) = ident else { return Err(cannot_map(object, SysError { errno, call: "mmap" })) };
+            let Ident::Id(id) = ident else { return Err(cannot_map(system, object, SysError { errno, call: "mmap" })) };
             let attempt =
                 Attempt::Attach { id, access: hold.access, exec: hold.exec, address: hold.address, remap: false };
             // A sandbox can deny the call that reads the size of the attached segment.

@@ -111,6 +111,19 @@ fn a_file_system_that_is_mounted_read_only_is_the_cause() {
 }
 
 #[apply(test)]
+fn limits_of_the_process_are_named() {
+    let limited = |limit: &str, arguments: &[&str]| {
+        let mut shell = Command::new("sh");
+        let script = format!("ulimit {limit}; exec \"$0\" \"$@\"");
+        shell.args(["-c", &script, env!("CARGO_BIN_EXE_shmadm")]).args(arguments);
+        finish(&mut shell).exits(1)
+    };
+    limited("-f 1", &["create", "/x", "--size", "4K"]).says("cause: the size exceeds RLIMIT_FSIZE, 512 bytes\n");
+    create("y", 1 << 30);
+    limited("-v 500000", &["attach", "/y", "--background"]).says("cause: 1 GiB more would exceed RLIMIT_AS: ");
+}
+
+#[apply(test)]
 #[requires(Root)]
 fn on_hugetlbfs_sizes_are_whole_pages_and_nothing_can_be_written() {
     let directory = tempfile::tempdir().unwrap();
