@@ -17,6 +17,7 @@ use nix::unistd::execvp;
 use super::helper::{start_failed, this_program};
 use crate::error::{Error, Kind};
 use crate::leaks::LAUNCHER_NAME;
+use crate::model::named;
 use crate::procfs;
 use crate::query::System;
 use crate::sys::{self, Inherited};
@@ -50,17 +51,23 @@ pub(super) fn inherited(system: &System) -> Inherited {
     Inherited::new(set("SigBlk").unwrap_or(0), set("SigIgn").unwrap_or(0))
 }
 
-/// Which calls the launcher reports to its tracer, as an argument.
-const REPORTS: [(Option<bool>, &str); 3] = [(None, "none"), (Some(false), "sysv"), (Some(true), "posix")];
+named! {
+    /// Which calls the launcher and the command report to a tracer.
+    pub(crate) enum Reports {
+        None = "none",
+        Segments = "segments",
+        SegmentsAndFiles = "segments-and-files",
+    }
+}
 
-/// Starts a launcher. Its calls on segments are reported to its tracer, with `Some(true)` also those on files. A command that does not exist is reported later, by exit code 127.
-pub(super) fn launch(inherited: Inherited, reports: Option<bool>, command: &[OsString]) -> Result<Launched, Error> {
+/// Starts a launcher. A command that does not exist is reported later, by exit code 127.
+pub(super) fn launch(inherited: Inherited, reports: Reports, command: &[OsString]) -> Result<Launched, Error> {
     let failed = |error| start_failed("cannot start the command", &error);
     let (released, pipe) = std::io::pipe().map_err(failed)?;
     fcntl(&released, FcntlArg::F_SETFD(FdFlag::empty())).map_err(|errno| failed(errno.into()))?;
     let child = this_program(LAUNCHER_NAME)
         .arg(released.as_raw_fd().to_string())
-        .args(REPORTS.iter().filter(|(value, _)| *value == reports).map(|(_, word)| word))
+        .arg(reports.as_str())
         .args([inherited.blocked, inherited.ignored, inherited.closed].map(|set| format!("{set:x}")))
         .args(command)
         .spawn()
@@ -73,13 +80,12 @@ pub(super) fn launch(inherited: Inherited, reports: Option<bool>, command: &[OsS
 pub(crate) fn launcher_main(arguments: impl IntoIterator<Item = OsString>) -> (Error, u8) {
     let mut arguments = arguments.into_iter();
     let released = arguments.next().and_then(|number| sys::take_descriptor(number.to_str()?.parse().ok()?));
-    let reports = arguments.next().and_then(|word| REPORTS.iter().find(|(_, other)| word == *other));
+    let reports = arguments.next().and_then(|word| Reports::ALL.into_iter().find(|other| word == other.as_str()));
     let mut set = || u64::from_str_radix(arguments.next()?.to_str()?, 16).ok();
     let mut inherited = || Some(Inherited { blocked: set()?, ignored: set()?, closed: set()? });
     let inherited = inherited();
     let command: Result<Vec<CString>, _> = arguments.map(|argument| CString::new(argument.into_vec())).collect();
-    let (Some(released), Some((reports, _)), Some(inherited), Ok(command)) = (released, reports, inherited, command)
-    else {
+    let (Some(released), Some(reports), Some(inherited), Ok(command)) = (released, reports, inherited, command) else {
         return misused();
     };
     let Some(name) = command.first() else { return misused() };
@@ -89,8 +95,10 @@ pub(crate) fn launcher_main(arguments: impl IntoIterator<Item = OsString>) -> (E
     if File::from(released).read_exact(&mut [0]).is_err() {
         return (error.cause("shmadm has exited"), NOT_EXECUTABLE);
     }
-    // Without the filter, the tracer stops at each call.
-    let _ = reports.map(sys::report_calls);
+    if reports != Reports::None {
+        // Without the filter, the tracer stops at each call.
+        let _ = sys::report_calls(reports == Reports::SegmentsAndFiles);
+    }
     inherited.apply();
     let Err(errno) = execvp(name, &command);
     let error = error.os(errno, "execve");

@@ -1,4 +1,4 @@
-//! A signal that ends a blocking system call of one thread, to which another thread has something to say.
+//! A signal that interrupts a blocking system call of another thread of this process.
 //!
 //! The signal is SIGURG, which programs ignore unless they ask for it. A call that begins right after the signal blocks
 //! nevertheless: the sender must repeat the signal until the other thread has reacted.

@@ -158,6 +158,7 @@ impl<'a, 'b> Tracer<'a, 'b> {
         match (stop, self.mode) {
             (Stop::Reported, Mode::Starting { reported }) => {
                 self.mode = Mode::Starting { reported: reported + 1 };
+                // A probe is not shown. Its decoding fails if the kernel does not support it.
                 self.handle_call(thread);
                 self.threads.remove(&thread);
             }

@@ -26,7 +26,7 @@ use self::attach::{cannot_seize, cannot_seize_command, seize_all};
 use self::engine::{Mode, Tracer, cannot_trace};
 use self::files::Files;
 use self::thread::in_thread;
-use super::launcher::{inherited, launch};
+use super::launcher::{Reports, inherited, launch};
 use crate::error::{Error, Kind};
 use crate::explain::Attempt;
 use crate::model::Call;
@@ -70,7 +70,8 @@ pub(crate) fn trace_command(
     let (proc, files) = prepare(system, posix)?;
     let inherited = inherited(system);
     let traced = in_thread(|inbox| {
-        let launched = launch(inherited, Some(posix), command)?;
+        let reports = if posix { Reports::SegmentsAndFiles } else { Reports::Segments };
+        let launched = launch(inherited, reports, command)?;
         let pid = launched.pid;
         if let Err(error) = sys::seize(pid, true) {
             // It would report that this process has exited.

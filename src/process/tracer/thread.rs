@@ -4,7 +4,7 @@
 //! signals are read by the thread that has started it, which hands them over and wakes the tracing thread.
 
 use std::os::fd::AsFd;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread::Builder;
 use std::time::Duration;
 
@@ -16,14 +16,15 @@ use super::engine::cannot_trace;
 use crate::error::Error;
 use crate::sys::{SignalOrigin, SignalQueue, Waker};
 
-/// The pause before a thread is woken again that has not taken its signals.
+/// The pause before the thread is woken again if it has not taken its signals.
 const PAUSE: Duration = Duration::from_millis(1);
 
 /// Signals that the tracing thread has not taken yet.
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
     signals: Mutex<Vec<SignalOrigin>>,
-    waker: Mutex<Option<Waker>>,
+    /// Set once the tracing thread can be woken.
+    waker: OnceLock<Waker>,
 }
 
 impl Inbox {
@@ -55,7 +56,7 @@ pub(super) fn in_thread<T: Send>(work: impl FnOnce(&Inbox) -> Result<T, Error> +
             // Closed when the thread ends.
             let _end = end;
             let waker = Waker::of_this_thread().map_err(failed("sigaction"))?;
-            *inbox.waker.lock().unwrap_or_else(PoisonError::into_inner) = Some(waker);
+            inbox.waker.get_or_init(|| waker);
             work(inbox)
         };
         let thread = Builder::new().spawn_scoped(scope, run).map_err(|error| io(error, "clone"))?;
@@ -72,8 +73,9 @@ pub(super) fn in_thread<T: Send>(work: impl FnOnce(&Inbox) -> Result<T, Error> +
                 inbox.push(signal);
             }
             while !inbox.is_empty() && !thread.is_finished() {
-                let waker = *inbox.waker.lock().unwrap_or_else(PoisonError::into_inner);
-                waker.into_iter().for_each(Waker::wake);
+                if let Some(waker) = inbox.waker.get() {
+                    waker.wake();
+                }
                 std::thread::sleep(PAUSE);
             }
         }
