@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use super::{Key, Mode, ShmId, Stamp, named};
+use super::{Key, Mode, Stamp, named};
 
 named! {
     /// The calls on shared memory, in the order of summaries.
@@ -116,20 +116,6 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    /// Returns the result of a call of shmget(2) that can have created a segment, and whether it certainly has.
-    pub(crate) fn created_segment(&self) -> Option<(ShmId, bool)> {
-        let CallResult::Number(id) = self.result else { return None };
-        let (CallName::Shmget, [(_, Argument::Key(key)), _, (_, Argument::Flags(Flags { names, .. }))]) =
-            (self.name, self.arguments.as_slice())
-        else {
-            return None;
-        };
-        let has = |flag: &str| names.iter().any(|name| name == flag);
-        let is_new = *key == Key::PRIVATE || has("IPC_CREAT") && has("IPC_EXCL");
-        let id = ShmId::new(i32::try_from(id).ok()?)?;
-        (is_new || has("IPC_CREAT")).then_some((id, is_new))
-    }
-
     pub(crate) const fn has_failed(&self) -> bool {
         matches!(self.result, CallResult::Failed { .. })
     }

@@ -68,19 +68,10 @@ pub(crate) fn read_string(thread: i32, address: u64) -> Result<Vec<u8>, Errno> {
 
 /// Reads numbers of 64 bits.
 pub(crate) fn read_numbers<const N: usize>(thread: i32, address: u64) -> Result<[u64; N], Errno> {
-    let mut bytes = vec![0; N * size_of::<u64>()];
-    let read = read_bytes(thread, address, &mut bytes)?;
-    if read < bytes.len() {
-        return Err(Errno::EFAULT);
-    }
-    let mut numbers = [0; N];
-    for (number, bytes) in numbers.iter_mut().zip(bytes.as_chunks().0) {
-        *number = u64::from_ne_bytes(*bytes);
-    }
-    Ok(numbers)
+    read_structure(thread, address)
 }
 
-/// Reads a structure of the kernel.
+/// Reads a structure. Fails with EFAULT if a part of it cannot be read.
 fn read_structure<T: Integers>(thread: i32, address: u64) -> Result<T, Errno> {
     let mut structure = MaybeUninit::<T>::zeroed();
     // SAFETY: the bytes are those of the structure, all of which are initialised.
@@ -93,8 +84,9 @@ fn read_structure<T: Integers>(thread: i32, address: u64) -> Result<T, Errno> {
     Ok(unsafe { structure.assume_init() })
 }
 
-/// A structure with integers only, for which all bytes are valid.
+/// A structure or array with integers only, for which all bytes are valid.
 trait Integers {}
+impl<const N: usize> Integers for [u64; N] {}
 impl Integers for shmid_ds {}
 impl Integers for ShmInfo64 {}
 impl Integers for ShmUse {}

@@ -24,7 +24,7 @@ impl<'a> Log<'a> {
 
     /// Shows a call, with the cause and hints of a failure.
     pub(super) fn show(&mut self, traced: &TracedCall) {
-        let TracedCall { process, thread, call, failed } = traced;
+        let TracedCall { process, thread, call, failed, .. } = traced;
         let diagnosis = failed.as_ref().and_then(|(attempt, failure)| {
             let system = self.context.system.renewed();
             explain_call_of(&system, *process, *thread, attempt, *failure)

@@ -62,7 +62,7 @@ impl Summary {
         let count = process.calls.entry(traced.call.name.as_str()).or_default();
         count.made += 1;
         count.failed += u64::from(traced.call.has_failed());
-        let Some((id, is_new)) = traced.call.created_segment() else { return };
+        let Some((id, is_new)) = traced.created else { return };
         let is_here = system.namespace_of(traced.process) == system.namespace();
         process.is_elsewhere |= !is_here;
         let is_known = process.created.contains(&id);

@@ -132,6 +132,14 @@ pub(super) fn add_output(thread: i32, name: CallName, raw: &[u64; 6], arguments:
     }
 }
 
+/// Returns the result of a successful shmget(2) that can have created a segment, and whether it certainly has.
+pub(super) fn created_segment(name: CallName, raw: &[u64; 6], result: u64) -> Option<(ShmId, bool)> {
+    let has = |flag: c_int| int(raw[2]) & flag != 0;
+    let is_new = int(raw[0]) == libc::IPC_PRIVATE || has(libc::IPC_CREAT) && has(libc::IPC_EXCL);
+    let can_be_new = name == CallName::Shmget && (is_new || has(libc::IPC_CREAT));
+    ShmId::new(int(result)).filter(|_| can_be_new).map(|id| (id, is_new))
+}
+
 fn mode(record: &RawRecord) -> Argument {
     let mode = u64::from(record.mode);
     Argument::Flags(Flags::new(mode & !MODE_BITS, RECORD_FLAGS).with_mode(mode))

@@ -233,11 +233,12 @@ impl<'a, 'b> Tracer<'a, 'b> {
 
     fn show(&mut self, thread: i32, begun: Begun, result: Option<Result<u64, i32>>) {
         let Begun { name, raw, mut arguments } = begun;
-        let mut failed = None;
+        let (mut created, mut failed) = (None, None);
         let result = match result {
             None => CallResult::Unknown,
             Some(Ok(result)) => {
                 decode::add_output(thread, name, &raw, &mut arguments);
+                created = decode::created_segment(name, &raw, result);
                 match name {
                     CallName::Shmat | CallName::Mmap => CallResult::Address(result),
                     _ => CallResult::Number(result),
@@ -256,7 +257,7 @@ impl<'a, 'b> Tracer<'a, 'b> {
         };
         let process = self.process_of(thread);
         let call = Call { name, arguments, result };
-        (self.observe)(Observed::Call(TracedCall { process, thread, call, failed }));
+        (self.observe)(Observed::Call(TracedCall { process, thread, call, created, failed }));
     }
 
     fn show_foreign(&mut self, thread: i32) {

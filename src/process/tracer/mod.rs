@@ -29,7 +29,7 @@ use self::thread::in_thread;
 use super::launcher::{Reports, inherited, launch};
 use crate::error::{Error, Kind};
 use crate::explain::Attempt;
-use crate::model::Call;
+use crate::model::{Call, ShmId};
 use crate::procfs;
 use crate::query::System;
 use crate::sys::{self, Stop, SysError, TraceEvent};
@@ -52,6 +52,8 @@ pub(crate) struct TracedCall {
     pub(crate) process: i32,
     pub(crate) thread: i32,
     pub(crate) call: Call,
+    /// The segment that it can have created, and whether it certainly has.
+    pub(crate) created: Option<(ShmId, bool)>,
     /// What failed, and how; `None` also for a failure that cannot be explained.
     pub(crate) failed: Option<(Attempt, SysError)>,
 }
