@@ -41,7 +41,7 @@ pub(crate) const MANUAL: Manual = Manual {
             process installs a filter of its own, and with --pid, the processes are stopped at each system call, which is \
             slow.\n\n\
             [PID] precedes each call, or [PID:THREAD] if another thread than the first has made it. A call without a result \
-            (?) did not return, or will be repeated after a signal.\n\n\
+            (?) did not return, will be repeated after a signal, or was replaced by SIGSYS by a seccomp filter.\n\n\
             A traced process cannot be traced by another one, such as a debugger. Calls of 32-bit programs are not decoded; \
             a warning names the process. A child that was started with CLONE_UNTRACED is not traced, and its calls fail \
             with ENOSYS.\n\n\
