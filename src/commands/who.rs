@@ -290,8 +290,13 @@ fn warn_of_hidden(args: &WhoArgs, context: &mut Context, found: &[UsedSegment]) 
                 format!("{} ({})", counted(names.len() as u64, "segment"), enumerate(&first, "and"))
             }
         };
-        let (attachments, meaning, reason) = (counted(*total, "attachment"), hidden.meaning(), hidden.reason.as_str());
-        context.ui.warning(&format!("{attachments} of {segments} cannot be seen: {meaning} ({reason})"));
+        let (attachments, meaning) = (counted(*total, "attachment"), hidden.meaning());
+        let reason = match hidden.reason {
+            // The meaning has the same word.
+            HiddenBy::Exiting => String::new(),
+            reason => format!(" ({})", reason.as_str()),
+        };
+        context.ui.warning(&format!("{attachments} of {segments} cannot be seen: {meaning}{reason}"));
         if hidden.reason == HiddenBy::Permission && !args.all_ns && !can_inspect_all(&context.system) {
             context.ui.hint(Hint::run_as_root());
         }

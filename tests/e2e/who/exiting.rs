@@ -25,7 +25,7 @@ fn attachments_of_a_process_without_memory_map_are_exiting() {
     let hidden = json!([{"reason": "exiting", "count": 1, "pids": [pid]}]);
     assert_fields(&who(id), json!({ "nattch": 1, "found": 0, "attachments": [], "hidden": hidden }));
     let shown = run(["who", &id.to_string()]).exits(0);
-    shown.says(&format!("warning: 1 attachment of segment {id} cannot be seen: pid {pid} is exiting (exiting)\n"));
+    shown.says(&format!("warning: 1 attachment of segment {id} cannot be seen: pid {pid} is exiting\n"));
     let refused = run(["rm", &id.to_string()]).exits(5);
     refused
         .says(&format!("cause: attached by pid {pid} (exiting); creator and last user pid {pid} (root,"))
