@@ -3,7 +3,7 @@
 use super::Context;
 use crate::error::{Error, Hint, again, shmadm};
 use crate::model::{FileUsers, HiddenBy, Needs, Object, Size, State, counted};
-use crate::query::{Filter, can_inspect_all, posix_usage, some_are_in_flight, unlinked_objects};
+use crate::query::{Filter, System, can_inspect_all, posix_usage, some_are_in_flight, unlinked_objects};
 use crate::render::Format;
 
 /// Returns the objects without a name. Warns if some hold memory, but no process that uses one was found.
@@ -60,16 +60,21 @@ pub(crate) fn named_objects(
     Ok(Some(objects))
 }
 
+/// Returns the objects without a name; none where objects cannot be listed.
+pub(crate) fn unlinked_if_any(system: &System, needs: Needs) -> Result<Vec<Object>, Error> {
+    match unlinked_objects(system, needs) {
+        Err(error) if error.is_without_objects() => Ok(Vec::new()),
+        found => Ok(found?),
+    }
+}
+
 /// Reports the objects without a name that a filter would select with `--unlinked`.
 pub(crate) fn report_omitted(context: &mut Context, filter: &Filter) -> Result<(), Error> {
     let is_requested = !filter.pid.is_empty() || filter.state.contains(&State::Unlinked);
     if !is_requested {
         return Ok(());
     }
-    let mut omitted = match unlinked_objects(&context.system, filter.posix_needs() | Needs::STATE) {
-        Err(error) if error.is_without_objects() => return Ok(()),
-        found => found?,
-    };
+    let mut omitted = unlinked_if_any(&context.system, filter.posix_needs() | Needs::STATE)?;
     omitted.retain(|object| filter.matches(&context.system, object));
     if !omitted.is_empty() {
         let omitted = counted(omitted.len() as u64, "unlinked object");

@@ -5,7 +5,7 @@ use clap::Args;
 use super::all_namespaces::{ONLY_SEGMENTS, Survey, namespace_suffix, survey, warn_of_strays};
 use super::args::target;
 use super::filters::{FilterArgs, keys, select, warn_of_removed};
-use super::objects::named_objects;
+use super::objects::{named_objects, unlinked_if_any};
 use super::{Context, Manual, are_objects, check_any_found, exit_with, resolve_all};
 use crate::error::{Error, Exit, Hint};
 use crate::model::{Hidden, HiddenBy, Needs, Object, Size, Target, counted, enumerate, first_names};
@@ -139,10 +139,7 @@ fn named(
         query::probe(&context.system, &mut files);
     }
     if is_all && !filter.pid.is_empty() {
-        files.extend(
-            query::unlinked_objects(&context.system, needs | Needs::ATTACHERS)
-                .or_else(|error| if error.is_without_objects() { Ok(Vec::new()) } else { Err(error) })?,
-        );
+        files.extend(unlinked_if_any(&context.system, needs | Needs::ATTACHERS)?);
     }
     files.retain(|file| filter.matches(&context.system, file));
     let found = files.iter().map(|file| UsedFile::of(file, &filter.pid)).collect::<Vec<_>>();
