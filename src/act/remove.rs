@@ -10,12 +10,13 @@
 
 use nix::errno::Errno;
 
+use super::needed_file::directory_refusal;
 use super::plan::would_fail;
 use super::remove_failure::Failure;
 use super::remove_file::remove_file;
 use crate::error::{Error, Kind, again, shmadm};
 use crate::explain::{Attempt, attached_refusal, explain, gone, holders};
-use crate::model::{Needs, Object, ObjectKind, Outcome, ShmId, State, SysV};
+use crate::model::{FileType, Needs, Object, ObjectKind, Outcome, ShmId, State, SysV};
 use crate::query::{System, lookup, may_control, state_now};
 use crate::sys::{self, SysError};
 
@@ -55,8 +56,11 @@ impl Removed {
 /// Removes a segment if it is still the one in `seen`.
 /// Returns `NotFound` if it was removed, `Refused` if it is attached or has changed, `Permission` without the right.
 pub(crate) fn remove(system: &System, seen: &Object, how: Removal) -> Result<Removed, Error> {
-    let ObjectKind::SysV(seen_sysv) = &seen.kind else { return remove_file(system, seen, how) };
-    let result = remove_segment(system, seen, seen_sysv, how).map(Removed::from);
+    let result = match &seen.kind {
+        ObjectKind::SysV(sysv) => remove_segment(system, seen, sysv, how).map(Removed::from),
+        ObjectKind::Posix(posix) if posix.file_type == FileType::Dir => return Err(directory_refusal(system, seen)),
+        ObjectKind::Posix(_) => remove_file(system, seen, how),
+    };
     if how.dry_run { result.map_err(would_fail) } else { result }
 }
 

@@ -22,13 +22,12 @@ use nix::libc::S_ISVTX;
 use nix::unistd::geteuid;
 
 use super::aside::{aside_by_inode, aside_name};
-use super::needed_file::{directory_refusal, refusal_to_keep};
-use super::plan::would_fail;
+use super::needed_file::refusal_to_keep;
 use super::remove::{Cleaned, Kept, Removal, Removed};
 use super::remove_failure::Failure;
 use crate::error::Error;
 use crate::explain::missing_file;
-use crate::model::{FileId, FileStat, FileType, Needs, Object, ObjectName, Outcome, Posix, escape_invalid_utf8};
+use crate::model::{FileId, FileStat, Needs, Object, ObjectName, Outcome, Posix, escape_invalid_utf8};
 use crate::query::{
     CAP_FOWNER, ObjectDirectory, System, add_users, has_capability, lookup, needed_by, some_are_in_flight,
     wait_for_exiting_users,
@@ -44,27 +43,21 @@ pub(crate) const AT_ONCE: usize = 32;
 
 /// Removes an object if it is still as it was seen and not in use; with `force` its name, even if it is in use.
 pub(super) fn remove_file(system: &System, seen: &Object, how: Removal) -> Result<Removed, Error> {
-    if seen.posix().file_type == FileType::Dir {
-        return Err(directory_refusal(system, seen));
-    }
     let attempt = || match how {
         Removal { dry_run: true, .. } => would_remove(system, seen, how.force),
         Removal { force: true, .. } => Ok(remove_forced(system, seen)),
         _ => Ok(remove_unused(system, &[seen], |_| true)?.pop().unwrap_or(Err(Failure::Gone))),
     };
-    let remove = || {
-        if !how.force
-            && let Some(refusal) = refusal_to_keep(system, seen)?
-        {
-            return Err(refusal);
-        }
-        let result = match attempt()? {
-            Err(Failure::InUse) if has_lost_users(system, seen) => attempt()?,
-            result => result,
-        };
-        result.map_err(|failure| failure.explain(system, seen))
+    if !how.force
+        && let Some(refusal) = refusal_to_keep(system, seen)?
+    {
+        return Err(refusal);
+    }
+    let result = match attempt()? {
+        Err(Failure::InUse) if has_lost_users(system, seen) => attempt()?,
+        result => result,
     };
-    if how.dry_run { remove().map_err(would_fail) } else { remove() }
+    result.map_err(|failure| failure.explain(system, seen))
 }
 
 /// Waits for the processes that use an object and are exiting; returns whether any has exited.
