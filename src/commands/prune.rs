@@ -1,5 +1,6 @@
 mod files;
 mod question;
+mod segments;
 mod selection;
 mod status;
 
@@ -11,15 +12,14 @@ use self::files::SecondLook;
 use self::question::confirm;
 use self::selection::Selection;
 use self::status::{describe_skipped, restore_names};
-use super::all_namespaces::{ONLY_SEGMENTS, Survey, namespace_suffix, survey, warn_of_closed};
+use super::all_namespaces::{ONLY_SEGMENTS, Survey, namespace_suffix, survey};
 use super::filters::FilterArgs;
 use super::{Context, Manual, describe};
-use crate::act::{Cleaned, clean};
+use crate::act::Cleaned;
 use crate::error::{Error, Exit, Hint, again, shmadm};
-use crate::explain::describe_attachers;
 use crate::model::{Needs, Object, ObjectKind, Outcome, Size, State, counted, parse_duration};
-use crate::process::{Interrupts, visit_namespaces};
-use crate::query::{DEFAULT_MIN_IDLE, Filter, Namespace, System, inventory, wait_for_exiting_users};
+use crate::process::Interrupts;
+use crate::query::{DEFAULT_MIN_IDLE, Filter, System, inventory, wait_for_exiting_users};
 use crate::render::{
     Format, PRUNE, PRUNE_BOTH, PRUNE_DEFAULT, PRUNE_DROP_ORDER, PruneReport, RemovalReport, Removed, Skipped,
     TableStyle, by_names, duration,
@@ -183,7 +183,7 @@ pub(crate) fn run(args: &PruneArgs, context: &mut Context) -> Result<Exit, Error
     let undetermined = selection.undetermined.into_iter();
     let skipped = undetermined.map(|segment| Skipped { reason: files::why_unknown(&segment), segment });
     report.skipped.extend(skipped);
-    let mut objects = skip_closed(context, &survey, selection.selected, &mut report);
+    let mut objects = segments::skip_closed(context, &survey, selection.selected, &mut report);
     let namespaces = survey.namespaces;
     if objects.is_empty() {
         context.ui.status("nothing to prune");
@@ -203,7 +203,8 @@ pub(crate) fn run(args: &PruneArgs, context: &mut Context) -> Result<Exit, Error
     let (segments, files): (Vec<&Object>, Vec<&Object>) = objects.iter().partition(|object| object.is_segment());
     // After a crash, PostgreSQL finds its objects by its segment: if prune is interrupted or fails, that must still exist.
     let (removed_files, is_complete) = files::remove_all(args, &context.system, &files, &interrupts);
-    let mut removals = remove_all(args, context, if is_complete { &segments } else { &[] }, &namespaces, &interrupts);
+    let segments = if is_complete { segments.as_slice() } else { &[] };
+    let mut removals = segments::remove_all(args, context, segments, &namespaces, &interrupts);
     removals.extend(removed_files);
     let mut failed = Vec::new();
     for (object, result) in removals {
@@ -234,72 +235,6 @@ fn list(args: &PruneArgs, context: &mut Context, filter: &Filter) -> Result<Surv
         objects.extend(files::list(args, context, filter)?);
     }
     Ok(Survey { objects, namespaces: Vec::new(), apart: Vec::new(), is_complete: true })
-}
-
-/// Skips objects of namespaces that this process cannot enter; returns the others.
-fn skip_closed(context: &Context, survey: &Survey, objects: Vec<Object>, report: &mut PruneReport) -> Vec<Object> {
-    let mut open = Vec::new();
-    for segment in objects {
-        let mut apart = survey.apart.iter();
-        let Some(namespace) = apart.find(|namespace| Some(namespace.number) == segment.ipc_namespace()) else {
-            open.push(segment);
-            continue;
-        };
-        let command = again("--ns").arg(namespace.ns_argument()).without(&["all-ns"]);
-        let hint = context.ui.complete(Hint::new("run", command)).and_then(|hint| hint.command);
-        let hint = hint.map(|command| format!(": run `{command}`")).unwrap_or_default();
-        let reason = format!("its IPC namespace belongs to another user namespace{hint}");
-        report.skipped.push(Skipped { segment, reason });
-    }
-    open
-}
-
-/// The result of a removal, and the processes that attached the object just before.
-type Removal = Result<(Cleaned, Option<String>), Error>;
-
-/// Removes objects, each in its namespace, until a signal arrives.
-fn remove_all(
-    args: &PruneArgs,
-    context: &mut Context,
-    objects: &[&Object],
-    namespaces: &[Namespace],
-    interrupts: &Interrupts,
-) -> Vec<(Object, Removal)> {
-    let remove = |system: &System, object: &Object| {
-        interrupts.check().ok()?;
-        Some((object.clone(), remove(system, object, args.dry_run)))
-    };
-    let is_in = |object: &Object, namespace: &Namespace| object.ipc_namespace() == Some(namespace.number);
-    let namespaces: Vec<Namespace> =
-        namespaces.iter().filter(|namespace| objects.iter().any(|object| is_in(object, namespace))).cloned().collect();
-    // Without --all-ns, or if /proc does not show the namespace of this process.
-    let here = objects.iter().filter(|object| !namespaces.iter().any(|namespace| is_in(object, namespace)));
-    let mut removals: Vec<_> = here.map_while(|object| remove(&context.system, object)).collect();
-    if namespaces.is_empty() {
-        return removals;
-    }
-    let results = visit_namespaces(&context.system, &namespaces, |system, namespace| {
-        let objects = objects.iter().filter(|object| is_in(object, namespace));
-        Ok(objects.map_while(|object| remove(system, object)).collect::<Vec<_>>())
-    });
-    for (namespace, result) in namespaces.iter().zip(results) {
-        match result {
-            Ok(removed) => removals.extend(removed),
-            Err(error) => warn_of_closed(context, namespace, &error),
-        }
-    }
-    removals
-}
-
-fn remove(system: &System, object: &Object, dry_run: bool) -> Removal {
-    let cleaned = clean(system, object, dry_run)?;
-    let attachers = match (&cleaned, &object.kind) {
-        (Cleaned::Removed(removed), ObjectKind::SysV(sysv)) if removed.outcome == Outcome::Marked => {
-            describe_attachers(system, sysv.id)
-        }
-        _ => None,
-    };
-    Ok((cleaned, attachers))
 }
 
 /// Reports the result for an object and adds it to the report.
@@ -347,19 +282,11 @@ fn describe_counts(segments: u64, objects: u64) -> String {
 
 fn reason(object: &Object) -> String {
     let since = object.idle_seconds.map(|seconds| format!(", idle for {}", duration(seconds))).unwrap_or_default();
-    let sysv = match &object.kind {
-        ObjectKind::Posix(posix) => return format!("{}{since}", files::reason(object.state, posix)),
-        ObjectKind::SysV(sysv) => sysv,
+    let why = match &object.kind {
+        ObjectKind::SysV(sysv) => segments::reason(object.state, sysv),
+        ObjectKind::Posix(posix) => files::reason(object.state, posix),
     };
-    let pid = |pid: Option<i32>| pid.map_or_else(|| "?".to_owned(), |pid| pid.to_string());
-    let (creator, last_user) = (pid(sysv.cpid), pid(sysv.lpid));
-    let processes = match object.state {
-        Some(State::Orphan) if sysv.atime.is_none() => format!("creator pid {creator} has exited, never attached"),
-        Some(State::Orphan) => format!("creator pid {creator} and last user pid {last_user} have exited"),
-        Some(State::Idle) => "not attached, but its creator or last user is running".to_owned(),
-        _ => "not attached; cannot determine whether its creator or last user is running".to_owned(),
-    };
-    format!("{processes}{since}")
+    format!("{why}{since}")
 }
 
 fn print(args: &PruneArgs, context: &mut Context, report: &PruneReport) -> Result<(), Error> {

@@ -93,7 +93,7 @@ pub(super) fn remove_all(
     system: &System,
     objects: &[&Object],
     interrupts: &Interrupts,
-) -> (Vec<(Object, super::Removal)>, bool) {
+) -> (Vec<(Object, super::segments::Removal)>, bool) {
     let mut removals = Vec::new();
     for group in objects.chunks(AT_ONCE) {
         if interrupts.check().is_err() {
