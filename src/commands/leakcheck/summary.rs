@@ -65,9 +65,9 @@ fn print_objects(args: &LeakcheckArgs, context: &mut Context, check: &LeakCheck)
     }
     if args.rm && !unattributed_objects.is_empty() {
         context.ui.status("no object was removed: --rm and --strict remove segments only");
-        let named = unattributed_objects.iter().filter(|object| object.posix().name.is_some());
-        let command = named.take(MAX_IDS).fold(shmadm("rm"), |command, object| command.arg(object.ident().typed()));
-        if unattributed_objects.iter().any(|object| object.posix().name.is_some()) {
+        let mut named = unattributed_objects.iter().filter(|object| object.posix().name.is_some()).peekable();
+        if named.peek().is_some() {
+            let command = named.take(MAX_IDS).fold(shmadm("rm"), |command, object| command.arg(object.ident().typed()));
             context.ui.hint(Hint::new("remove them if no other job needs them", command));
         }
     }
