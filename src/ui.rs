@@ -4,6 +4,7 @@
 //! interrupts (EINTR). So a program whose reader has stopped reading still ends at SIGINT or SIGTERM, and writes only what
 //! the pipe accepts without blocking.
 
+mod color;
 mod hints;
 mod lines;
 mod progress;
@@ -21,6 +22,7 @@ use rustix::io::Errno;
 use crate::error::{Error, Hint};
 use crate::render::{escape, escape_json, write_error_json};
 
+pub(crate) use color::Color;
 use hints::HintContext;
 pub(crate) use hints::{CommandLine, Part};
 pub(crate) use progress::Progress;
@@ -31,33 +33,6 @@ use wrap::wrap;
 const PIPE_BUF: usize = 4096;
 
 const BUFFER_SIZE: usize = 16 << 10;
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Color {
-    /// On a terminal, unless NO_COLOR is set or TERM is `dumb`.
-    #[default]
-    Auto,
-    Always,
-    Never,
-}
-
-impl Color {
-    /// All settings, with the words that users type.
-    pub(crate) const ALL: [(&'static str, Self); 3] =
-        [("auto", Self::Auto), ("always", Self::Always), ("never", Self::Never)];
-
-    fn applies(self, is_terminal: bool) -> bool {
-        let disabled = || {
-            std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
-                || std::env::var_os("TERM").is_some_and(|term| term == "dumb")
-        };
-        match self {
-            Self::Always => true,
-            Self::Never => false,
-            Self::Auto => is_terminal && !disabled(),
-        }
-    }
-}
 
 #[derive(Debug)]
 pub(crate) struct Rendered {
@@ -201,9 +176,14 @@ impl Ui {
 
     /// Returns what stands for omitted text, in the encoding of the locale.
     pub(crate) fn ellipsis(&self) -> &'static str {
+        if self.is_utf8() { "\u{2026}" } else { "..." }
+    }
+
+    /// Returns whether the encoding of the locale is UTF-8.
+    pub(crate) fn is_utf8(&self) -> bool {
         let mut settings = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().filter_map(|name| std::env::var(name).ok());
         let locale = settings.find(|value| !value.is_empty()).unwrap_or_default().to_lowercase();
-        if locale.contains("utf-8") || locale.contains("utf8") { "\u{2026}" } else { "..." }
+        locale.contains("utf-8") || locale.contains("utf8")
     }
 
     pub(crate) fn print(&mut self, line: &str) -> Result<(), Error> {

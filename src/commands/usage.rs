@@ -79,10 +79,10 @@ pub(crate) fn run(args: &UsageArgs, context: &mut Context) -> Result<Exit, Error
     if context.format == Format::Table {
         rows.extend(memory.totals(args.by));
     }
-    let unicode = context.ui.ellipsis() == "\u{2026}";
+    let is_utf8 = context.ui.is_utf8();
     for row in &mut rows {
         let RowKind::Group(source) = row.kind else { continue };
-        row.bar = bar(row.memory.rss, memory.shmem, unicode);
+        row.bar = bar(row.memory.rss, memory.shmem, is_utf8);
         if let Some(source) = source.filter(|_| context.format != Format::Table) {
             row.name = Some(source.as_str().to_owned());
         }

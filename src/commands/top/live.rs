@@ -202,10 +202,9 @@ impl View {
         visible: &[usize],
         (columns, rows): (usize, usize),
     ) -> Vec<(Look, String)> {
-        let unicode = context.ui.ellipsis() == "\u{2026}";
         let mut summary = summary(round.usage.shmem, round.change, round.usage.accounted) + "  ";
         let width = columns.saturating_sub(summary.len());
-        summary.push_str(&spark_line(meter.history.iter().copied(), width, unicode));
+        summary.push_str(&spark_line(meter.history.iter().copied(), width, context.ui.is_utf8()));
         let mut lines = vec![(Look::Bold, summary), (Look::Plain, self.status(meter, round))];
         // The last line is the keys'.
         let height = rows.saturating_sub(lines.len() + 1);
