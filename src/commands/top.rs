@@ -14,8 +14,7 @@ use crate::error::{Error, Exit, again};
 use crate::model::{parse_count, parse_duration};
 use crate::process::Interrupts;
 use crate::render::{
-    By, Format, LARGEST_DROP_ORDER, TopReport, USAGE_DROP_ORDER, interval, largest_columns, summary, top_columns,
-    write_rows,
+    By, LARGEST_DROP_ORDER, TopReport, USAGE_DROP_ORDER, interval, largest_columns, summary, top_columns,
 };
 
 pub(crate) const MANUAL: Manual = Manual {
@@ -23,9 +22,8 @@ pub(crate) const MANUAL: Manual = Manual {
     description: "Shows what usage shows, again and again, with the change per second, and below it the largest segments \
                   and objects: those of every /dev/shm, also unlinked ones, memfds, shared anonymous memory, and the segments of \
                   all IPC namespaces. It removes nothing.\n\n\
-                  On a terminal it uses the whole screen. Keys: q quits, ? shows help, / filters by name, s sorts (or F10, \
-                  F1, F4 and F6, as in htop), b groups \
-                  by the next of the values of --by, w shows the processes that use the selected segment or object (or the \
+                  On a terminal it uses the whole screen. Keys, some as in htop: q or F10 quits, ? or F1 shows help, / or F4 \
+                  filters by name, s or F6 sorts, b groups by the next of the values of --by, w shows the processes that use the selected segment or object (or the \
                   first), p or space pauses; arrow and page keys select.\n\n\
                   With --batch it prints text, with --json one JSON object per line, for each round and with the twenty \
                   largest segments and objects. Without a terminal, one of the two is required.\n\n\
@@ -131,9 +129,9 @@ fn print(context: &mut Context, meter: &Meter, round: &Round) -> Result<(), Erro
     context.ui.print(&format!("{}: {summary}, {interval}", round.time))?;
     let rows = round.rows.iter().cloned().chain(round.usage.totals(round.by)).collect();
     let style = context.table(USAGE_DROP_ORDER);
-    context.ui.write(|out| write_rows(out, Format::Table, "", &top_columns(round.by), rows, &style))?;
+    context.print_rows("", &top_columns(round.by), rows, &style)?;
     context.ui.print("")?;
     let columns = largest_columns(largest);
     let style = context.table(LARGEST_DROP_ORDER);
-    context.ui.write(|out| write_rows(out, Format::Table, "", &columns, largest.to_vec(), &style))
+    context.print_rows("", &columns, largest.to_vec(), &style)
 }

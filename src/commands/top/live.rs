@@ -9,7 +9,7 @@ use crate::commands::Context;
 use crate::error::{Error, Exit};
 use crate::process::{Interrupts, WaitOutcome};
 use crate::render::{
-    Column, Format, LARGEST_DROP_ORDER, LargeObject, TableStyle, USAGE_DROP_ORDER, UsageRow, escape, interval,
+    Column, Format, LARGEST_DROP_ORDER, LargeObject, TableStyle, USAGE_DROP_ORDER, UsageRow, clip, escape, interval,
     largest_columns, spark_line, summary, top_columns, write_rows,
 };
 use crate::ui::{Key, Look, Screen};
@@ -17,14 +17,15 @@ use crate::ui::{Key, Look, Screen};
 const HELP: &str = "\
 q, F10     quit
 ?, F1      show this page
-/, F4      show only names that contain a text; Enter ends it
+/, F4      show names that contain a text; Enter ends it
 s, F6      sort by the next of rss, change, size, name
-b          group the upper table by the next of source, instance,
+b          group the memory by the next of source, instance,
            process, user, cgroup, container, product
-w          show the processes that use the selected segment or
-           object, or the first one
+w          show the processes that use the selected segment
+           or object, or the first one
 p, space   pause, continue
-arrows, page keys, home, end: select; Escape: select nothing";
+arrows, page keys, home, end: select a segment or object
+Escape     clear the selection and the filter";
 
 const KEYS: &str = "q quit  ? help  / filter  s sort  b by  w who  p pause";
 
@@ -205,7 +206,7 @@ impl View {
         let mut summary = summary(round.usage.shmem, round.change, round.usage.accounted) + "  ";
         let width = columns.saturating_sub(summary.len());
         summary.push_str(&spark_line(meter.history.iter().copied(), width, context.ui.is_utf8()));
-        let mut lines = vec![(Look::Bold, summary), (Look::Plain, self.status(meter, round))];
+        let mut lines = vec![(Look::Bold, summary), (Look::Plain, self.status(meter, round, columns))];
         // The last line is the keys'.
         let height = rows.saturating_sub(lines.len() + 1);
         match &self.page {
@@ -245,8 +246,18 @@ impl View {
         lines
     }
 
-    fn status(&self, meter: &Meter, round: &Round) -> String {
-        let mut parts = vec![interval(meter.every, meter.interval(), round.scan)];
+    /// Returns the second line, without the reason for rare rounds where there is no space for it.
+    fn status(&self, meter: &Meter, round: &Round, columns: usize) -> String {
+        let actual = meter.interval();
+        let full = self.status_with(interval(meter.every, actual, round.scan), meter, round);
+        if clip(&full, columns) == full {
+            return full;
+        }
+        self.status_with(interval(actual, actual, round.scan), meter, round)
+    }
+
+    fn status_with(&self, interval: String, meter: &Meter, round: &Round) -> String {
+        let mut parts = vec![interval];
         if self.is_paused {
             parts.insert(0, "paused".to_owned());
         }

@@ -155,6 +155,23 @@ fn a_small_screen_shows_the_sum_the_sources_and_the_largest_object() {
 }
 
 #[apply(test)]
+fn a_small_screen_cuts_no_words_of_the_status_and_the_help() {
+    // A scan takes longer than that, which the status explains where it can.
+    let mut top = Top::start(&["--every", "0s"], 60, 15);
+    top.shows("every ");
+    top.press("p");
+    let is_whole = |line: &str| line.starts_with("paused; every ") && line.ends_with("; sorted by rss");
+    top.wait("a whole status", |screen| is_whole(&screen[1]));
+    top.press("?");
+    let help = top.shows("Escape     clear the selection and the filter");
+    for end in ["; Enter ends it", " source, instance,", " the selected segment", " a segment or object"] {
+        assert!(help.iter().any(|line| line.ends_with(end)), "{help:#?}");
+    }
+    top.press("q");
+    assert_eq!(top.terminal.end().0, Some(0));
+}
+
+#[apply(test)]
 fn the_screen_follows_the_size_of_the_terminal() {
     create_object("/dev/shm/psm_0123abcd", 64 * MIB);
     (0..30).for_each(|number| create_object(&format!("/dev/shm/object-{number}"), 4096));
