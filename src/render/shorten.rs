@@ -30,6 +30,11 @@ pub(super) fn name(name: &str, width: usize, ellipsis: &str) -> String {
     format!("{}{ellipsis}{end}", first(name, room - end.width()))
 }
 
+/// Shortens a sentence to a width: omits its end.
+pub(super) fn sentence(sentence: &str, width: usize, ellipsis: &str) -> String {
+    format!("{}{ellipsis}", first(sentence, width.saturating_sub(ellipsis.width())).trim_end())
+}
+
 /// Shortens numbers that are separated by commas: omits the last ones.
 pub(super) fn list(list: &str, width: usize, ellipsis: &str) -> String {
     let shown = first(list, width.saturating_sub(ellipsis.width()));
@@ -83,6 +88,14 @@ mod tests {
     fn both_ends_of_a_name_stay() {
         for (width, short) in [(12, "/obje...0001"), (8, "/ob...01"), (3, "...")] {
             assert_eq!(super::name("/object-00001", width, "..."), short);
+        }
+    }
+
+    #[test]
+    fn the_beginning_of_a_sentence_stays() {
+        for (width, short) in [(20, "1 socket has descri…"), (13, "1 socket has…"), (14, "1 socket has…"), (1, "…")]
+        {
+            assert_eq!(super::sentence("1 socket has descriptors in flight", width, "…"), short, "{width}");
         }
     }
 

@@ -80,7 +80,7 @@ impl RowKind {
     }
 }
 
-/// How wide a bar is that stands for all of Shmem.
+/// The width of the bar for all of Shmem, in columns.
 const BAR: usize = 20;
 
 /// Returns a bar for a share, in eighths of a column; without Unicode in whole columns.
@@ -94,7 +94,18 @@ pub(crate) fn bar(part: u64, whole: u64, unicode: bool) -> String {
     "█".repeat(eighths / 8) + PARTS[eighths % 8]
 }
 
-const fn columns(name: &'static str, help: &'static str, detail: &'static str) -> [Column<UsageRow>; 8] {
+const COMMAND: Column<UsageRow> = detail("COMMAND");
+const MOUNT: Column<UsageRow> = detail("MOUNT");
+const NOTE: Column<UsageRow> = detail("NOTE").sentence_shortened_to(12);
+
+const fn detail(name: &'static str) -> Column<UsageRow> {
+    Column::left(name, |row: &UsageRow| Cell::Text(row.detail.as_deref().unwrap_or_default()))
+        .described("detail", "command, mount point or remark")
+        .shortened_to(12)
+        .preferred_to_others(38)
+}
+
+const fn columns(name: &'static str, help: &'static str, detail: Column<UsageRow>) -> [Column<UsageRow>; 8] {
     [
         Column::left(name, |row: &UsageRow| Cell::text(row.name.as_ref()))
             .described("name", help)
@@ -112,10 +123,7 @@ const fn columns(name: &'static str, help: &'static str, detail: &'static str) -
         Column::right("SHARE", |row: &UsageRow| row.kind.number(true, Cell::share(row.memory.rss, row.shmem)))
             .described("share", "part of Shmem"),
         Column::left("BAR", |row: &UsageRow| Cell::Text(&row.bar)).described("bar", "the share as a bar"),
-        Column::left(detail, |row: &UsageRow| Cell::Text(row.detail.as_deref().unwrap_or_default()))
-            .described("detail", "command, mount point or remark")
-            .shortened_to(12)
-            .preferred_to_others(38),
+        detail,
     ]
 }
 
@@ -135,13 +143,13 @@ fn color(kind: RowKind) -> Option<AnsiColor> {
 
 /// The columns for each kind of rows.
 static USAGE: [(By, [Column<UsageRow>; 8]); 7] = [
-    (By::Source, columns("SOURCE", "kind of shared memory", "NOTE")),
-    (By::Instance, columns("INSTANCE", "device of the file system, or IPC namespace", "MOUNT")),
-    (By::Process, columns("PID", "process that uses it", "COMMAND")),
-    (By::User, columns("USER", "owner", "NOTE")),
-    (By::ControlGroup, columns("CGROUP", "control group that it is charged to", "NOTE")),
-    (By::Container, columns("CONTAINER", "container or unit", "NOTE")),
-    (By::Product, columns("PRODUCT", "program that uses such names", "NOTE")),
+    (By::Source, columns("SOURCE", "kind of shared memory", NOTE)),
+    (By::Instance, columns("INSTANCE", "device of the file system, or IPC namespace", MOUNT)),
+    (By::Process, columns("PID", "process that uses it", COMMAND)),
+    (By::User, columns("USER", "owner", NOTE)),
+    (By::ControlGroup, columns("CGROUP", "control group that it is charged to", NOTE)),
+    (By::Container, columns("CONTAINER", "container or unit", NOTE)),
+    (By::Product, columns("PRODUCT", "program that uses such names", NOTE)),
 ];
 
 static CHANGE: Column<UsageRow> =
