@@ -103,7 +103,7 @@ pub(crate) fn interval(every: Duration, actual: Duration, scan: Duration) -> Str
     format!("every {} instead of {}: a scan takes {} ms", short(actual), short(every), scan.as_millis())
 }
 
-/// Returns a line of the last values, from their least to their greatest, at most so wide.
+/// Returns a line of the last values, from their least to their greatest, at most `width` of them.
 pub(crate) fn spark_line(values: impl ExactSizeIterator<Item = u64> + Clone, width: usize, unicode: bool) -> String {
     let marks: &[char] = if unicode {
         &['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█']
@@ -120,7 +120,7 @@ pub(crate) fn spark_line(values: impl ExactSizeIterator<Item = u64> + Clone, wid
     values.map(mark).collect()
 }
 
-/// Returns the beginning of a line that is at most so wide.
+/// Returns the beginning of a line that is at most `width` columns wide.
 pub(crate) fn clip(line: &str, width: usize) -> &str {
     if line.width() <= width { line } else { shorten::first(line, width) }
 }

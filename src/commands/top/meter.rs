@@ -11,7 +11,7 @@ use crate::process::Interrupts;
 use crate::query::System;
 use crate::render::{By, LargeObject, UsageRow};
 
-/// After a scan, this many times as long passes until the next one.
+/// The time between two scans, as a multiple of the duration of the first one.
 const REST: u32 = 4;
 
 /// How many values of Shmem are kept.
