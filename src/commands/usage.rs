@@ -70,7 +70,7 @@ pub(crate) fn run(args: &UsageArgs, context: &mut Context) -> Result<Exit, Error
     let mut rows = memory.rows(context, args.by)?;
     rows.retain(|row| args.all || row.memory.allocated() > 0);
     if let Some(column) = sort {
-        rows.sort_by(|one, next| (column.cell)(next).compare(&(column.cell)(one)));
+        rows.sort_by(|one, next| (column.cell)(one).compare_descending(&(column.cell)(next)));
     }
     if context.json() {
         context.report(&memory.report(args.by, &rows))?;

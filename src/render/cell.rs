@@ -73,6 +73,12 @@ impl<'a> Cell<'a> {
         rank.is_none().cmp(&other.is_none()).then(rank.cmp(&other))
     }
 
+    /// Compares two values of one column, the largest first; what is unknown comes last.
+    pub(crate) fn compare_descending(&self, other: &Self) -> Ordering {
+        let (rank, other) = (self.rank(), other.rank());
+        rank.is_none().cmp(&other.is_none()).then(other.cmp(&rank))
+    }
+
     fn rank(&self) -> Option<Rank<'_>> {
         Some(match self {
             Self::Null => return None,

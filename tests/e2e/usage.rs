@@ -280,6 +280,20 @@ fn rows_are_machine_readable_and_columns_can_be_chosen() {
 }
 
 #[apply(test)]
+fn the_largest_values_come_first_and_unknown_ones_last() {
+    std::fs::write("/dev/shm/x", vec![1; MIB]).unwrap();
+    let mut actor = Actor::start();
+    actor.ask(Request::HoldMemfd { size: 2 * MIB, mapped: false });
+    let sorted = |column| run(["usage", "--by", "process", "--sort", column, "--json"]).exits(0).json();
+    let report = sorted("pid");
+    let groups = report["groups"].as_array().unwrap();
+    assert!(groups.len() > 1 && groups.last().unwrap()["name"].is_null(), "{report}");
+    let report = sorted("rss");
+    let sizes = report["groups"].as_array().unwrap().iter().map(|group| group["rss"].as_u64().unwrap());
+    assert!(sizes.is_sorted_by(|one, next| one >= next), "{report}");
+}
+
+#[apply(test)]
 #[requires(Root)]
 fn memfds_and_anonymous_memory_are_listed_by_type_and_named_by_their_inode() {
     let mut actor = Actor::start();
