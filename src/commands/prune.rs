@@ -28,22 +28,26 @@ use crate::ui::Ui;
 
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Remove segments and objects that are no longer used",
-    description: "Removes segments and POSIX objects that are no longer used. By default these are the ones that the \
-                  caller owns or created, that are orphans (not in use, and their creators have exited), and that have \
-                  been idle for at least ten minutes.\n\n\
+    description: "Removes segments and POSIX objects that are no longer used. By default these are the ones that \
+                  the caller owns or created, that are orphans (not in use, and their creators have exited), and \
+                  that have been idle for at least ten minutes.\n\n\
                   Filters select among these, as in list. --owner and --any-owner replace the first condition, \
-                  --older-than the last. --unattached also removes segments in state idle (the creator or last user is \
-                  running) or unknown (that cannot be determined): these processes may still need them. Attached \
-                  segments and those marked for destruction are never removed; use `shmadm rm --force` for them.\n\n\
-                  For each POSIX object, prune asks the kernel for a write lease, which it grants only if no process has \
-                  the object open or mapped. An object is an orphan if the process whose pid is in its name has exited, if \
-                  none of its program's other objects is in use (PostgreSQL and Fast DDS, if more than names shows that \
-                  they are the program's), or if its name has no pid and every process of its owner started after the \
-                  object was created. --unattached also removes objects in state idle or unused, after a second look: a server that restarts opens its objects within --settle, and keeps them. An object is never removed if it is in use, if that cannot be determined, if its program \
-                  keeps it between runs or needs it while one of its other objects is in use, or if it has several names. \
-                  Directories and symbolic links are never removed.\n\n\
-                  On a terminal prune lists what it would remove and asks. Otherwise it requires --yes. --dry-run shows \
-                  it with the reasons, without a second look. What was not selected is summarised with the reasons.\n\n\
+                  --older-than the last. --unattached also removes segments in state idle (the creator or last \
+                  user is running) or unknown (that cannot be determined): these processes may still need them. \
+                  Attached segments and those marked for destruction are never removed; use `shmadm rm --force` \
+                  for them.\n\n\
+                  For each POSIX object, prune asks the kernel for a write lease, which it grants only if no \
+                  process has the object open or mapped. An object is an orphan if the process whose pid is in its \
+                  name has exited, if none of its program's other objects is in use (PostgreSQL and Fast DDS, if \
+                  more than their names shows that they are the program's), or if its name has no pid and every \
+                  process of its owner started after the object was created. --unattached also removes objects in \
+                  state idle or unused, after a second look: a server that restarts opens its objects within \
+                  --settle, and keeps them. An object is never removed if it is in use, if that cannot be \
+                  determined, if its program keeps it between runs or needs it while one of its other objects is \
+                  in use, or if it has several names. Directories and symbolic links are never removed.\n\n\
+                  On a terminal prune lists what it would remove and asks. Otherwise it requires --yes. --dry-run \
+                  shows what would be removed and why, without a second look. A summary counts what is kept, by \
+                  reason.\n\n\
                   A process that is exiting still has its segments attached for a moment. prune waits for such \
                   processes, at most --wait, and then judges the segments that they use.\n\n\
                   Each segment is checked again immediately before it is removed. One that was attached, used or \
@@ -57,17 +61,17 @@ pub(crate) const MANUAL: Manual = Manual {
     ],
     json: "As for rm, with \
            \"skipped\":[{\"id\":7,\"reason\":\"…\",\"ns\":…}],\"kept\":{\"young\":6,\"other_owner\":2,\"idle\":0,\"unknown\":0,\"attached\":1,\"excluded\":0,\"in_use\":0,\"unused\":0,\"persistent\":0,\"directory\":0,\"linked\":0},\"freed\":{\"segments\":2,\"objects\":0,\"size\":8192,\"rss\":4096,\"swap\":0}.",
-    notes: "The kernel cannot remove a segment only if it is not attached. If another process attaches a segment \
-            between the last check and the removal, the segment is marked for destruction instead: that process keeps \
-            it, and a warning names the process.\n\n\
+    notes: "The kernel has no call that removes a segment only if it is not attached. If another process attaches \
+            a segment between the last check and the removal, the segment is marked for destruction instead: that \
+            process keeps it, and a warning names the process.\n\n\
             An object is removed under its lease, so that no process loses one that it uses or is about to open. \
-            Meanwhile, for less than a millisecond, its name is .shmadm-aside=NAME. If prune is killed at that moment, the \
-            next one restores the name, unless another object has it now. No prune renames .shmadm-aside#INODE.PID, which \
-            objects with very long names get. Where the kernel or a sandbox grants no leases, an object is removed only if \
-            all processes could be inspected and none uses it, and the report says so. Stores to mapped pages leave no \
-            trace in the times of an object.\n\n\
-            The memory that a removal frees is RSS plus SWAP. SIZE is the requested size, which may never have been \
-            used.",
+            Meanwhile, for less than a millisecond, its name is .shmadm-aside=NAME. If prune is killed at that \
+            moment, the next one restores the name, unless another object has it now. Names of the form \
+            .shmadm-aside#INODE.PID, which objects with very long names get, are not restored. Where the kernel or \
+            a sandbox grants no leases, an object is removed only if all processes could be inspected and none \
+            uses it, and the report says so. Stores to mapped pages leave no trace in the times of an object.\n\n\
+            The memory that a removal frees is RSS plus SWAP. SIZE is the requested size, which may never have \
+            been used.",
 };
 
 const SELECTION: &str = "By default prune removes segments and objects that

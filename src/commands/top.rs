@@ -19,16 +19,17 @@ use crate::render::{
 
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Show how the shared memory of the machine changes",
-    description: "Shows what usage shows, again and again, with the change per second, and below it the largest segments \
-                  and objects: those of every /dev/shm, also unlinked ones, memfds, shared anonymous memory, and the segments of \
-                  all IPC namespaces. It removes nothing.\n\n\
-                  On a terminal it uses the whole screen. Keys, some as in htop: q or F10 quits, ? or F1 shows help, / or F4 \
-                  filters by name, s or F6 sorts, b groups by the next of the values of --by, w shows the processes that use the selected segment or object (or the \
-                  first), p or space pauses; arrow and page keys select.\n\n\
-                  With --batch it prints text, with --json one JSON object per line, for each round and with the twenty \
-                  largest segments and objects. Without a terminal, one of the two is required.\n\n\
-                  Scanning takes at most a fifth of the time: after a scan that took 600 ms, the next one begins 2.4 s \
-                  later, and the header says so.",
+    description: "Shows what usage shows, every second (--every), with the change per second. Below are the \
+                  largest segments and objects: those of every /dev/shm, including unlinked ones, memfds, shared \
+                  anonymous memory, and the segments of all IPC namespaces. It removes nothing.\n\n\
+                  On a terminal it uses the whole screen. Keys, some as in htop: q or F10 quits, ? or F1 shows \
+                  help, / or F4 filters by name, s or F6 changes the sort order, b switches to the next value of \
+                  --by, w shows the processes that use the selected segment or object (or the first), p or space \
+                  pauses; arrow and page keys select.\n\n\
+                  --batch prints each round as text, --json as one line of JSON, with the twenty largest segments \
+                  and objects. Without a terminal, one of the two is required.\n\n\
+                  Scanning takes at most a fifth of the time: after a scan that took 600 ms, the next one begins \
+                  2.4 s later, and the header says so.",
     examples: &[
         ("shmadm top", "watch the shared memory of the machine"),
         ("shmadm top --by process --every 5s", "watch which processes use it, every five seconds"),
@@ -37,11 +38,11 @@ pub(crate) const MANUAL: Manual = Manual {
     ],
     json: "{\"schema\":1,\"round\":1,\"time\":\"…\",\"every\":1.0,\"scan\":0.012,\"change\":null,\"shmem\":…,…, \
            \"largest\":[{\"target\":\"65538\"|\"/psm_1a2b3c4d\"|\"obj:0:27:4\",\"ns\":…,\"source\":\"sysv\", \"uid\":0,\"owner\":\"root\",\"container\":null,\"product\":null, \"size\":…,\"rss\":…,\"swap\":0,\"change\":null}]}, \
-           one line per round. The fields of usage(1) follow \"change\". Changes are bytes per second since the previous round; \
+           one line per round. The fields of usage follow \"change\". Changes are bytes per second since the previous round; \
            \"sources\" and \"groups\" have them as well, as \"change\", from the second round on.",
     notes: "A segment or object that was created since the previous round has its whole memory as its change; what was \
             removed has no row.\n\n\
-            The terminal is restored also after a signal. With SIGTSTP (Ctrl-Z) the program stops, and with fg it continues. \
+            The terminal is also restored after a signal. Ctrl-Z (SIGTSTP) stops the program, and fg continues it. \
             Warnings are printed before the first round only.",
 };
 

@@ -16,18 +16,19 @@ use crate::process::{Observed, trace_command, trace_process};
 
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Run a command and show its calls on shared memory",
-    description: "Runs a command, or attaches to a process (--pid), and prints each of its calls on System V segments with \
-                  decoded arguments and the result, as strace(1) does. When a call fails, the cause and hints follow that \
-                  create, attach and rm would print: from the point of view of the traced process, with its user, its \
-                  limits and its IPC namespace.\n\n\
-                  With --posix, calls on POSIX objects are shown too: open, openat, link and unlink below /dev/shm (--dir), \
-                  which shm_open(3), sem_open(3) and shm_unlink(3) make, ftruncate and mmap of these files, and memfd_create.\n\n\
-                  Children and threads are traced as well. The trace ends when the last of these processes has exited. The \
-                  output goes to standard error or FILE; standard output belongs to the command. The exit code is that of \
-                  the command.\n\n\
-                  With --pid, the trace ends when the process and what it has started in the meantime have exited, or on \
-                  Ctrl-C; then the process continues. If shmadm is killed, a command that it has started is killed too, and \
-                  a process to which it has attached continues.",
+    description: "Runs a command, or attaches to a process (--pid), and prints each of its calls on System V \
+                  segments with decoded arguments and the result, as strace(1) does. A failed call is followed by \
+                  the cause and the hints that create, attach or rm would print, but from the point of view of the \
+                  traced process: its user, limits and IPC namespace.\n\n\
+                  With --posix, calls on POSIX objects are shown too: open, openat, link and unlink below /dev/shm \
+                  (--dir), which shm_open(3), sem_open(3) and shm_unlink(3) make, ftruncate and mmap of these \
+                  files, and memfd_create.\n\n\
+                  Children and threads are traced as well. The trace ends when the last of these processes has \
+                  exited. The output goes to standard error or FILE; standard output belongs to the command. The \
+                  exit code is that of the command.\n\n\
+                  With --pid, the trace ends when the process and the children that it started during the trace \
+                  have exited, or on Ctrl-C, after which the process continues. If shmadm is killed, a command \
+                  that it started is killed too, and a process to which it attached continues.",
     examples: &[
         ("shmadm trace -- sh -c 'shmadm rm $(shmadm create)'", "show the calls of a command and its children"),
         ("shmadm trace --failed --summary -- shmadm create", "show failed calls only, and a summary at the end"),
@@ -35,22 +36,24 @@ pub(crate) const MANUAL: Manual = Manual {
     ],
     json: "{\"schema\":1, \"time\":\"…\", \"pid\":4711, \"thread\":4711, \"call\":\"shmget\", \"args\":{\"key\":\"0x000004d2\", \"size\":65536, \"flags\":[\"IPC_CREAT\"], \"mode\":\"0666\"}, \"result\":-1, \"errno\":\"EINVAL\", \"cause\":\"…\", \"hints\":[\"…\"]}, \
            one line per call, on standard output or in FILE. --summary adds a last line, {\"schema\":1, \"summary\":[{\"pid\":4711, \"command\":\"./server\", \"calls\":{\"shmget\":{\"made\":2, \"failed\":1}}, \"created\":[4], \"leaked\":[4]}]}.",
-    notes: "A command is stopped only at these calls, by a seccomp filter, and otherwise runs at full speed. Without \
-            CAP_SYS_ADMIN the filter requires no_new_privs; setuid programs then run without their privileges, as under \
-            every tracer without privileges. Where no filter can be installed, where a filter of a sandbox decides first, once a \
-            process installs a filter of its own, and with --pid, the processes are stopped at each system call, which is \
-            slow.\n\n\
-            [PID] precedes each call, or [PID:THREAD] if another thread than the first has made it. A call without a result \
-            (?) did not return, will be repeated after a signal, or was replaced by SIGSYS by a seccomp filter.\n\n\
-            A traced process cannot be traced by another one, such as a debugger. Calls of 32-bit programs are not decoded; \
-            a warning names the process. A child that was started with CLONE_UNTRACED is not traced, and its calls fail \
-            with ENOSYS.\n\n\
-            Attaching can end a call that waits, such as epoll_wait(2) or semop(2), with EINTR, as a stop and SIGCONT do; \
-            detaching cannot.\n\n\
-            Signals sent to shmadm are passed on to the command, except SIGKILL, SIGURG, and those that stop a process. \
-            After the command has exited, they are passed on to the processes that it has left running.\n\n\
-            FILE is replaced, with mode 0644 less the umask. A FIFO, a device or an open descriptor (/dev/fd/3) is written to \
-            as it is. A segment counts as leaked if the process has created it and it exists at the end.",
+    notes: "A command is stopped only at these calls, by a seccomp filter, and otherwise runs at full speed. \
+            Without CAP_SYS_ADMIN the filter requires no_new_privs; setuid programs then run without their \
+            privileges, as under every tracer without privileges. Where no filter can be installed, where a filter \
+            of a sandbox decides first, once a process installs a filter of its own, and with --pid, the processes \
+            are stopped at each system call, which is slow.\n\n\
+            [PID] precedes each call, or [PID:THREAD] if a thread other than the first made it. A call without a \
+            result (?) did not return, will be repeated after a signal, or was denied by a seccomp filter with \
+            SIGSYS.\n\n\
+            No other tracer, such as a debugger, can attach to a traced process. Calls of 32-bit programs are not \
+            decoded; a warning names the process. A child that was started with CLONE_UNTRACED is not traced, and \
+            its calls fail with ENOSYS.\n\n\
+            Attaching can end a call that waits, such as epoll_wait(2) or semop(2), with EINTR, as a stop and \
+            SIGCONT do; detaching cannot.\n\n\
+            Signals sent to shmadm are passed on to the command, except SIGKILL, SIGURG, and those that stop a \
+            process. After the command has exited, they are passed on to the processes that it left running.\n\n\
+            FILE is replaced; its mode is 0644 less the umask. A FIFO, a device or an open descriptor (/dev/fd/3) \
+            is not replaced but written to. A segment counts as leaked if the process created it and it still \
+            exists at the end.",
 };
 
 pub(crate) const EXIT_STATUS: &[(u8, &str)] = &[
