@@ -20,6 +20,7 @@ use nix::sched::{CloneFlags, setns, unshare};
 pub(crate) use requests::{CallRequest, ChildRequest, Line, Request};
 
 use crate::dying::missing_page;
+use crate::fixtures::process_status;
 use crate::oracle;
 use crate::support::{Running, mount_tmpfs, wait_for};
 
@@ -141,10 +142,7 @@ impl Actor {
     /// The same for an actor that another program has started.
     pub(crate) fn exit_leader_of(&mut self, pid: i32) {
         assert_eq!(self.ask(Request::ExitLeader), "0");
-        wait_for("the leader to exit", || {
-            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-            stat.rsplit(") ").next().unwrap().starts_with('Z')
-        });
+        wait_for("the leader to exit", || process_status(pid, "State").starts_with('Z'));
     }
 
     /// Ends the first thread that the actor has started, and waits until it has exited.

@@ -101,6 +101,22 @@ pub(crate) fn describe_running(pid: i32) -> String {
     format!("pid {pid} ({}, running)", command.trim_end_matches('\0').replace('\0', " "))
 }
 
+/// Returns the children of a process.
+pub(crate) fn children(pid: i32) -> Vec<i32> {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let of_thread =
+        |thread: std::io::Result<DirEntry>| std::fs::read_to_string(thread.unwrap().path().join("children")).unwrap();
+    let pids: String = threads.map(of_thread).collect();
+    pids.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
+}
+
+/// Returns the value of a line of /proc/PID/status.
+pub(crate) fn process_status(pid: i32, name: &str) -> String {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let value = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap();
+    value.trim().to_owned()
+}
+
 /// Returns whether the processes of this machine can all be inspected.
 pub(crate) fn can_inspect_all() -> bool {
     std::fs::read("/proc/1/maps").is_ok() && std::fs::read_dir("/proc/1/fd").is_ok()

@@ -40,6 +40,9 @@ fn the_pid_in_a_name_is_that_of_the_creator() {
     running.ask(crate::actor::Request::OpenFile { path: format!("/dev/shm/{name}") });
     let expected = json!({ "product": "pytorch", "maker": running.pid(), "maker_running": true });
     assert_fields(&identify(&[])[0], expected);
+    create("torch_4194304_1_0", 4096);
+    let expected = json!({ "product": "pytorch", "maker": 4_194_304, "maker_running": false });
+    assert_fields(&identify(&["/torch_4194304_1_0"])[0], expected);
 }
 
 #[apply(test)]

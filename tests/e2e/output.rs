@@ -177,13 +177,16 @@ fn a_closed_standard_output_is_an_error_and_leaves_nothing() {
 fn an_id_that_could_not_be_printed_is_not_printed_later() {
     let (mut reader, mut pipe) = std::io::pipe().unwrap();
     fcntl(&pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
-    while pipe.write(&[b'.'; 4096]).is_ok() {}
+    let mut filled = 0;
+    while let Ok(written) = pipe.write(&[b'.'; 4096]) {
+        filled += written;
+    }
     let mut command = shmadm();
     command.arg("create").stdout(pipe).stderr(Stdio::piped());
     let removes = |call: &Call| call.is_shmctl(libc::IPC_RMID);
     let stopped = Stopped::command_before(1, removes, command);
     // The reader continues after the write has failed.
-    let mut text = vec![0; 1 << 16];
+    let mut text = vec![0; filled];
     reader.read_exact(&mut text).unwrap();
     stopped.go_on().exits(1).says("(EAGAIN, write)").says("its id could not be printed");
     let mut text = String::new();

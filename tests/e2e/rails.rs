@@ -12,9 +12,8 @@ use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::resource::Resource;
 use nix::sys::signal::{SigSet, Signal, kill};
-use nix::unistd::Pid;
 
-use crate::fixtures::sysctl;
+use crate::fixtures::{children, sysctl};
 use crate::holder::Holder;
 use crate::oracle;
 use crate::resources::limited;
@@ -173,12 +172,6 @@ fn end(child: &mut Running, signal: Signal) -> ExitStatus {
     ended.unwrap()
 }
 
-/// Returns the children of a process that has one thread.
-fn children(of: Pid) -> Vec<i32> {
-    let text = std::fs::read_to_string(format!("/proc/{of}/task/{of}/children")).unwrap();
-    text.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
-}
-
 /// Ends a demo with no reader and N of its halves stopped, and checks what remains.
 fn interrupt_demo(stopped: usize) {
     let unread = Unread::new();
@@ -186,7 +179,7 @@ fn interrupt_demo(stopped: usize) {
     unread.wait_until_full();
     assert_eq!(oracle::rows().len(), 1);
     // The first child is the guard.
-    let halves: Vec<Holder> = children(child.pid()).into_iter().skip(1).map(Holder::new).collect();
+    let halves: Vec<Holder> = children(child.pid().as_raw()).into_iter().skip(1).map(Holder::new).collect();
     assert_eq!(halves.len(), 2);
     for half in &halves[..stopped] {
         half.stop();

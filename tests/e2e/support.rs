@@ -8,7 +8,7 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Mutex, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
@@ -188,6 +188,17 @@ pub(crate) fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "timed out while waiting for {what}");
         std::thread::sleep(Duration::from_millis(2));
     }
+}
+
+/// Waits until a second has just begun, so that what is created now has the same time in whole seconds. The clock of the
+/// kernel's records begins a second with the next tick of a timer, up to 10 ms late.
+pub(crate) fn wait_for_new_second() {
+    wait_for("a new second", || (20..100).contains(&UNIX_EPOCH.elapsed().unwrap().subsec_millis()));
+}
+
+/// Waits until whatever happens has a later time in whole seconds.
+pub(crate) fn wait_until_after(second: u64) {
+    wait_for("a later second", || UNIX_EPOCH.elapsed().unwrap().as_secs() > second + 1);
 }
 
 /// A process of a test, ended when this is dropped.

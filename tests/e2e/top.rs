@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::actor::{Actor, Request};
-use crate::fixtures::assert_fields;
+use crate::fixtures::{assert_fields, process_status};
 use crate::oracle::{self, Attached};
 use crate::sandbox::ShownProcesses;
-use crate::support::{Running, finish, mount_tmpfs_on, run, shmadm};
+use crate::support::{PATIENCE, Running, finish, mount_tmpfs_on, run, shmadm};
 
 const MIB: usize = 1 << 20;
 
@@ -149,28 +149,32 @@ fn changes_are_bytes_per_second_since_the_previous_round() {
     let mut previous = first;
     let changed = loop {
         let round = rounds.next();
-        if round["largest"].as_array().unwrap().iter().any(|object| object["target"] == "/x") {
+        if round["largest"].as_array().unwrap().iter().any(|object| object["target"] == "/x" && object["rss"] != 0) {
             break round;
         }
         previous = round;
+        assert!(start.elapsed() < PATIENCE, "{previous}");
     };
     assert_eq!(changed["round"].as_u64().unwrap(), previous["round"].as_u64().unwrap() + 1);
     // It may be found while it grows.
     let object = find(&changed, "/x");
     let (rss, change) = (object["rss"].as_i64().unwrap(), object["change"].as_i64().unwrap());
     let interval = rss * 1000 / change;
-    assert!(interval >= 100, "rounds are at least 100 ms apart: {rss} {change}");
+    let elapsed = i64::try_from(start.elapsed().as_millis()).unwrap();
+    assert!((100..=elapsed).contains(&interval), "{rss} bytes, {change} per second, after {elapsed} ms");
     let rounds_before = u32::try_from(changed["round"].as_u64().unwrap() - 1).unwrap();
     assert!(start.elapsed() >= rounds_before * Duration::from_millis(100), "{changed}");
-    let source = &changed["sources"][0];
-    assert_eq!(source["source"], "devshm");
-    let expected = source["rss"].as_i64().unwrap() * 1000 / source["change"].as_i64().unwrap();
+    let [source, source_before] = [&changed, &previous].map(|round| &round["sources"][0]);
+    assert_eq!((&source["source"], &source_before["source"]), (&json!("devshm"), &json!("devshm")));
+    let growth = source["rss"].as_i64().unwrap() - source_before["rss"].as_i64().unwrap();
+    let expected = growth * 1000 / source["change"].as_i64().unwrap();
     assert!((expected - interval).abs() <= 1, "{source} {object}");
     loop {
         let round = rounds.next();
         if find(&round, "/x")["change"] == 0 {
             break;
         }
+        assert!(start.elapsed() < PATIENCE, "{round}");
     }
 }
 
@@ -193,9 +197,7 @@ fn scanning_takes_at_most_a_fifth_of_the_time() {
 
 /// Returns the resident memory of a process in kilobytes.
 fn resident(pid: nix::unistd::Pid) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse().unwrap()
+    process_status(pid.as_raw(), "VmRSS").trim_end_matches(" kB").parse().unwrap()
 }
 
 #[apply(test)]

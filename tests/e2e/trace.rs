@@ -11,7 +11,8 @@ mod signals;
 
 use std::process::Command;
 
-use crate::actor::{Actor, Line};
+use crate::actor::{Actor, CallRequest, Line};
+use crate::fixtures::children;
 use crate::leakcheck::actor;
 use crate::support::{Ran, finish, shmadm, wait_for};
 
@@ -39,6 +40,18 @@ pub(crate) fn traced(options: &[&str], requests: &[&dyn Line]) -> Vec<String> {
 pub(crate) fn calls(ran: &Ran) -> Vec<String> {
     let lines = ran.stderr.lines().filter(|line| line.starts_with('['));
     lines.map(|line| line.split_once("] ").unwrap().1.to_owned()).collect()
+}
+
+/// Returns the lines of the file `calls` in a directory.
+pub(crate) fn lines_in(directory: &tempfile::TempDir) -> Vec<String> {
+    let text = std::fs::read_to_string(directory.path().join("calls")).unwrap();
+    text.lines().map(str::to_owned).collect()
+}
+
+/// Returns a call by its number, which the C library does not see.
+pub(crate) fn raw(number: i64, arguments: [u64; 3]) -> CallRequest {
+    let [first, second, third] = arguments;
+    CallRequest::Raw { number, first, second, third }
 }
 
 /// A traced actor, whose calls are written to a file.
@@ -69,16 +82,13 @@ impl Traced {
 
     /// The pid of the command.
     pub(crate) fn command(&self) -> i32 {
-        let tracer = self.tracer();
-        let tasks = std::fs::read_dir(format!("/proc/{tracer}/task")).unwrap();
-        let children = tasks.map(|task| std::fs::read_to_string(task.unwrap().path().join("children")).unwrap());
-        children.collect::<String>().trim().parse().unwrap()
+        let [command] = children(self.tracer())[..] else { panic!("it has other children") };
+        command
     }
 
     /// Returns the calls so far, each with its prefix.
     pub(crate) fn lines(&self) -> Vec<String> {
-        let text = std::fs::read_to_string(self.directory.path().join("calls")).unwrap();
-        text.lines().map(str::to_owned).collect()
+        lines_in(&self.directory)
     }
 
     /// Ends the command, and returns all calls.

@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 
 use crate::actor::{Actor, ChildRequest, Request};
 use crate::dying::Killed;
-use crate::fixtures::{all_keys, assert_fields, set_next_id};
+use crate::fixtures::{all_keys, assert_fields, children, process_status, set_next_id};
 use crate::holder::Holder;
 use crate::leakcheck::{Daemon, create, keys, leakcheck};
-use crate::support::{Running, shmadm, wait_for};
+use crate::support::{Running, shmadm, wait_for, wait_until_after};
 
 #[apply(test)]
 #[requires(Root)]
@@ -127,7 +127,7 @@ fn traced_a_segment_is_kept_if_id_and_pid_recur() {
     assert_eq!(checked.command.number(ChildRequest::CreateAndDie { key: 0, size: 4096 }), -9);
     let (creator, id, ctime) = (creator_of(0), id_of(0), ctime_of(0));
     checked.command.remove(id);
-    wait_for("the next second", || std::time::UNIX_EPOCH.elapsed().unwrap().as_secs() > ctime + 1);
+    wait_until_after(ctime);
     set_next_id(id);
     assert_eq!(Actor::start().ask(ChildRequest::CreateAs { pid: creator, key: 0, size: 4096 }), "0");
     assert_eq!((creator_of(0), id_of(0)), (creator, id));
@@ -204,9 +204,9 @@ impl Checked {
 
     /// Ends the command, and calls `release` once it has been reaped; returns the report.
     fn end_and(mut self, release: impl FnOnce()) -> Value {
-        let command = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", self.command.pid())).unwrap();
+        let command = children(self.command.pid())[0];
         self.command.end_input();
-        wait_for("the command to be reaped", || !Path::new(&format!("/proc/{}", command.trim())).exists());
+        wait_for("the command to be reaped", || !Path::new(&format!("/proc/{command}")).exists());
         release();
         self.end()
     }
@@ -228,11 +228,7 @@ pub(crate) fn wait_until_observed(leakcheck: i32, pid: i32) {
     };
     wait_for("leakcheck to observe a process", || std::fs::read_dir(&infos).unwrap().any(is_it));
     // It sleeps after each scan.
-    let sleeps = || {
-        let status = std::fs::read_to_string(format!("/proc/{leakcheck}/status")).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")).unwrap();
-        line.trim().parse::<u64>().unwrap()
-    };
+    let sleeps = || process_status(leakcheck, "voluntary_ctxt_switches").parse::<u64>().unwrap();
     let before = sleeps();
     wait_for("two more scans", || sleeps() >= before + 2);
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::actor::Actor;
-use crate::fixtures::{all_keys, assert_fields, set_next_id};
+use crate::fixtures::{all_keys, assert_fields, children, set_next_id};
 use crate::leakcheck::attribution::wait_until_observed;
 use crate::leakcheck::{Daemon, actor, create, keys, leakcheck, making, piped, reported};
 use crate::oracle;
@@ -58,12 +58,11 @@ impl Meanwhile {
 
     /// Waits until an actor has been reparented to leakcheck, and returns its pid.
     fn only_orphan(&self) -> i32 {
-        let children = || std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", self.pid())).unwrap();
         let is_actor =
-            |pid: &&str| std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.ends_with(b"\0--actor\0"));
+            |pid: &i32| std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.ends_with(b"\0--actor\0"));
         let mut orphan = None;
         wait_for("an orphan", || {
-            orphan = children().split_whitespace().find(is_actor).map(|pid| pid.parse().unwrap());
+            orphan = children(self.pid()).into_iter().find(is_actor);
             orphan.is_some()
         });
         orphan.unwrap()

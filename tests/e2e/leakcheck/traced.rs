@@ -7,7 +7,7 @@ use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use crate::actor::{Actor, Request};
-use crate::fixtures::{all_keys, assert_fields};
+use crate::fixtures::{all_keys, assert_fields, children};
 use crate::leakcheck::shared::Meanwhile;
 use crate::leakcheck::{Daemon, create, is_alive, keys, leakcheck, making, reported};
 use crate::sandbox::without;
@@ -154,12 +154,10 @@ impl Traced {
 
     /// Returns the pid of the standby; 0 if there is none at the moment.
     fn standby(&self) -> i32 {
-        let supervisor = self.actor.pid();
-        let children = std::fs::read_to_string(format!("/proc/{supervisor}/task/{supervisor}/children")).unwrap();
         let is_standby = |pid: &i32| {
             std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.starts_with(b"shmadm-trace"))
         };
-        children.split_whitespace().map(|pid| pid.parse().unwrap()).find(is_standby).unwrap_or(0)
+        children(self.actor.pid()).into_iter().find(is_standby).unwrap_or(0)
     }
 
     fn kill_supervisor(&self) {

@@ -1,9 +1,10 @@
 //! `list`, `stat` and `who` of POSIX objects.
 
 use std::io::IoSlice;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixDatagram;
+use std::process::Command;
 
 use expect_test::expect;
 use serde_json::{Value, json};
@@ -14,7 +15,7 @@ use crate::fixtures::assert_fields;
 use crate::oracle;
 use crate::redact::Redaction;
 use crate::sandbox::{ShownProcesses, with_file_over};
-use crate::support::{file, finish, mount_tmpfs_on, run, shmadm};
+use crate::support::{Running, file, finish, mount_tmpfs_on, run, shmadm};
 use crate::vanish::Stopped;
 
 pub(super) fn objects(report: &Value) -> Vec<&Value> {
@@ -362,6 +363,14 @@ fn one_scan_of_the_processes_answers_for_all_named_objects() {
 /// Opens an object and sends the descriptor to a socket, so that no process has it open.
 pub(super) fn send_descriptor(path: String) -> (UnixDatagram, UnixDatagram) {
     send_file(&std::fs::File::open(path).unwrap())
+}
+
+/// Starts a process in whose socket the descriptor of an object is queued. No process has the object open.
+pub(super) fn queue_descriptor(path: String) -> Running {
+    let (sender, receiver) = send_descriptor(path);
+    let mut command = Command::new("sleep");
+    command.arg("infinity").stdin(OwnedFd::from(receiver)).stdout(OwnedFd::from(sender));
+    Running(command.spawn().unwrap())
 }
 
 /// Sends a file to a socket.

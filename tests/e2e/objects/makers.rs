@@ -7,6 +7,7 @@ use std::process::Command;
 use super::elsewhere::started;
 use super::{create, names};
 use crate::actor::{Actor, Request};
+use crate::fixtures::process_status;
 use crate::sandbox::without_capabilities;
 use crate::support::{Ran, Running, finish, run, wait_for};
 
@@ -82,8 +83,8 @@ fn a_zombie_is_not_an_older_process_of_the_owner() {
     // No other process has this user.
     let owner = 54_321;
     let mut zombie = Command::new("true").uid(owner).spawn().unwrap();
-    let stat = format!("/proc/{}/stat", zombie.id());
-    wait_for("the zombie", || std::fs::read_to_string(&stat).unwrap().contains(") Z "));
+    let pid = zombie.id().cast_signed();
+    wait_for("the zombie", || process_status(pid, "State").starts_with('Z'));
     chown(create("x", 4096), Some(owner), Some(owner)).unwrap();
     assert_eq!(state(), "orphan\n");
     zombie.wait().unwrap();

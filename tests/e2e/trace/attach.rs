@@ -1,16 +1,18 @@
 //! `trace -p`: a process that is already running.
 
 use std::io::{BufRead, BufReader};
-use std::path::Path;
 use std::process::{Command, Stdio};
 
+use nix::libc;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::actor::{Actor, ChildRequest, Request};
+use crate::fixtures::process_status;
 use crate::leakcheck::is_alive;
+use crate::oracle;
 use crate::support::{NOBODY, Running, finish, run, shmadm, shmadm_as, wait_for};
-use crate::trace::calls;
+use crate::trace::{lines_in, raw};
 
 /// A trace of a process.
 struct Attached {
@@ -33,8 +35,7 @@ impl Attached {
 
     /// Returns the calls so far, each with its prefix.
     fn lines(&self) -> Vec<String> {
-        let text = std::fs::read_to_string(self.directory.path().join("calls")).unwrap();
-        text.lines().map(str::to_owned).collect()
+        lines_in(&self.directory)
     }
 
     /// Ends the trace by a signal.
@@ -43,13 +44,6 @@ impl Attached {
         assert_eq!(self.running.0.wait().unwrap().code(), Some(0));
         self.lines()
     }
-}
-
-/// Returns a line of /proc/PID/status.
-fn status(pid: i32, name: &str) -> String {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap();
-    line.trim().to_owned()
 }
 
 #[apply(test)]
@@ -65,7 +59,7 @@ fn calls_of_all_threads_and_new_children_are_shown_until_a_signal() {
         let lines = attached.end(signal);
         assert_eq!(lines[0], format!("[{pid}] shmget(IPC_PRIVATE, 4096, IPC_CREAT|IPC_EXCL|0600) = {id}"));
         assert_eq!(lines.len(), 2, "{lines:?}");
-        assert_eq!(status(pid, "TracerPid"), "0");
+        assert_eq!(process_status(pid, "TracerPid"), "0");
         assert!(actor.create(0, 4096) > id, "it continues");
     }
 }
@@ -103,12 +97,12 @@ fn a_stopped_process_stays_stopped() {
     let mut actor = Actor::start();
     let pid = actor.pid();
     kill(Pid::from_raw(pid), Signal::SIGSTOP).unwrap();
-    wait_for("the process to stop", || status(pid, "State").starts_with('T'));
+    wait_for("the process to stop", || process_status(pid, "State").starts_with('T'));
     let attached = Attached::to(pid);
     attached.end(Signal::SIGINT);
     // The detached thread runs in the kernel for a moment, until it has stopped again.
-    wait_for("the process to stop again", || status(pid, "State").starts_with('T'));
-    assert!((0..500).all(|_| status(pid, "State").starts_with('T')));
+    wait_for("the process to stop again", || process_status(pid, "State").starts_with('T'));
+    assert!((0..500).all(|_| process_status(pid, "State").starts_with('T')));
     kill(Pid::from_raw(pid), Signal::SIGCONT).unwrap();
     actor.create(1, 4096);
 }
@@ -131,7 +125,7 @@ fn a_process_that_does_not_exist_is_an_error() {
     run(["trace", "-p", "1", "--", "true"]).exits(125);
     let mut child = Command::new("true").spawn().unwrap();
     let pid = child.id();
-    wait_for("the child to exit", || status(pid.cast_signed(), "State").starts_with('Z'));
+    wait_for("the child to exit", || process_status(pid.cast_signed(), "State").starts_with('Z'));
     run(["trace", "-p", &pid.to_string()])
         .exits(125)
         .says("cause: it has exited, but its parent has not waited for it");
@@ -180,11 +174,27 @@ fn a_process_that_proc_hides_is_an_error() {
 }
 
 #[apply(test)]
-fn the_namespace_is_that_of_the_process() {
-    let mut actor = Actor::start();
+fn another_namespace_cannot_be_given() {
+    let actor = Actor::start();
     let pid = actor.pid().to_string();
     run(["--ns", &pid, "trace", "-p", &pid]).exits(125).says("--ns and --pid cannot be combined");
-    actor.create(1, 4096);
-    assert!(Path::new(&format!("/proc/{pid}")).exists());
-    assert_eq!(calls(&run(["trace", "--", "true"])), [] as [&str; 0]);
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn the_namespace_is_that_of_the_process() {
+    oracle::create(0x4d2, 4096, 0o600);
+    let mut actor = Actor::start();
+    actor.unshare();
+    let attached = Attached::to(actor.pid());
+    assert_eq!(actor.ask(raw(libc::SYS_shmget, [0x4d2, 0, 0])), "ENOENT");
+    actor.create(0x4d2, 4096);
+    assert_eq!(actor.ask(raw(libc::SYS_shmget, [0x4d2, 8192, 0])), "EINVAL");
+    let lines = attached.end(Signal::SIGINT);
+    let causes: Vec<_> = lines.iter().filter_map(|line| line.trim_start().strip_prefix("cause: ")).collect();
+    let here =
+        "no segment in this IPC namespace has this key; the IPC namespace of this command has a segment with this key";
+    assert_eq!(causes[0], here);
+    let there = format!("segment 0 has this key and is only 4 KiB; it was created by pid {} (", actor.pid());
+    assert!(causes[1].starts_with(&there), "{causes:?}");
 }

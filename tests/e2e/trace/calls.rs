@@ -4,13 +4,7 @@ use nix::libc;
 
 use crate::actor::{CallRequest, Request};
 use crate::oracle;
-use crate::trace::{calls, performing, trace, traced};
-
-/// A call by its number, which the C library does not see.
-fn raw(number: i64, arguments: [u64; 3]) -> CallRequest {
-    let [first, second, third] = arguments;
-    CallRequest::Raw { number, first, second, third }
-}
+use crate::trace::{calls, performing, raw, trace, traced};
 
 #[apply(test)]
 fn arguments_of_shmget_are_symbolic() {

@@ -10,15 +10,10 @@ use crate::fixtures::{describe_running, sysctl, this_process};
 use crate::oracle;
 use crate::pool::HUGE;
 use crate::support::{NOBODY, Ran, finish, run};
-use crate::trace::{performing, trace};
+use crate::trace::{performing, raw, trace};
 
 /// SHM_STAT of linux/shm.h.
 const SHM_STAT: i32 = 13;
-
-fn raw(number: i64, arguments: [u64; 3]) -> CallRequest {
-    let [first, second, third] = arguments;
-    CallRequest::Raw { number, first, second, third }
-}
 
 fn shmget(key: u64, size: u64, flags: i32) -> CallRequest {
     raw(libc::SYS_shmget, [key, size, u64::from(flags.cast_unsigned())])

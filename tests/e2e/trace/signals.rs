@@ -5,15 +5,15 @@ use std::process::{Command, Stdio};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::fixtures::{children, process_status};
 use crate::leakcheck::{Daemon, is_alive};
 use crate::support::{Running, finish, wait_for};
 use crate::terminal::{Terminal, WIDE};
 use crate::trace::{Traced, trace};
 
-/// Returns the state of a process: `R`, `S`, `T` for stopped, `t` for stopped by a tracer.
-fn state(pid: i32) -> char {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit(") ").next().and_then(|rest| rest.chars().next()).unwrap_or('X')
+/// Returns whether a process is stopped, also by a tracer.
+fn is_stopped(pid: i32) -> bool {
+    process_status(pid, "State").starts_with(['T', 't'])
 }
 
 #[apply(test)]
@@ -35,9 +35,8 @@ fn a_stopped_command_stays_stopped_until_it_is_continued() {
     let command = traced.command();
     // The kernel discards the other signals that stop, if the tests run in an orphaned process group.
     kill(Pid::from_raw(command), Signal::SIGSTOP).unwrap();
-    let is_stopped = || matches!(state(command), 't' | 'T');
     // It also stops for a moment whenever the tracer looks at it.
-    wait_for("the command to stay stopped", || (0..500).all(|_| is_stopped()));
+    wait_for("the command to stay stopped", || (0..500).all(|_| is_stopped(command)));
     kill(Pid::from_raw(command), Signal::SIGCONT).unwrap();
     assert!(traced.actor.create(0, 4096) >= 0);
     traced.end();
@@ -67,7 +66,7 @@ fn job_control_stops_and_continues_the_command() {
     terminal.type_in("\u{1a}");
     terminal.wait_for("stopped 148");
     // Before it has stopped, it would read what is typed.
-    wait_for("the command to stop", || matches!(state(pid), 't' | 'T'));
+    wait_for("the command to stop", || is_stopped(pid));
     terminal.type_in("continue\n");
     // The shell prints the command that continues.
     terminal.wait_for("exit 4");
@@ -83,12 +82,7 @@ fn after_the_command_signals_are_for_what_it_left_running() {
     let mut running = Running(command.stdout(Stdio::piped()).spawn().unwrap());
     let mut lines = std::io::BufRead::lines(std::io::BufReader::new(running.0.stdout.take().unwrap()));
     let pid: i32 = lines.next().unwrap().unwrap().parse().unwrap();
-    wait_for("the shell to exit", || {
-        let tracer = running.pid().as_raw();
-        std::fs::read_dir(format!("/proc/{tracer}/task"))
-            .unwrap()
-            .all(|task| std::fs::read_to_string(task.unwrap().path().join("children")).unwrap().is_empty())
-    });
+    wait_for("the shell to exit", || children(running.pid().as_raw()).is_empty());
     kill(running.pid(), Signal::SIGTERM).unwrap();
     assert_eq!(running.0.wait().unwrap().code(), Some(0));
     assert!(!is_alive(pid));

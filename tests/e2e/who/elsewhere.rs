@@ -11,7 +11,7 @@ use crate::dying::Blockade;
 use crate::fixtures::assert_fields;
 use crate::oracle;
 use crate::sandbox::{with_no_capabilities, without};
-use crate::support::{finish, run, shmadm, wait_for};
+use crate::support::{finish, run, shmadm, wait_for_new_second, wait_until_after};
 use crate::who::{pids, who};
 
 #[apply(test)]
@@ -21,10 +21,7 @@ fn an_equal_id_in_another_namespace_is_another_segment() {
     let mut there = Actor::start();
     there.unshare();
     // Equal in all but the namespace: id, key, size, user, and the second of creation.
-    wait_for("the begin of a second", || {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-        now.subsec_millis() < 100
-    });
+    wait_for_new_second();
     let ids = [&mut here, &mut there].map(|actor| {
         let id = actor.create(1234, 4096);
         actor.attach(id);
@@ -65,10 +62,7 @@ fn a_segment_of_a_namespace_that_its_process_has_left_is_not_certain_to_be_this_
     let mut there = Actor::start();
     there.unshare();
     // Equal in all but the namespace: id, key, size, user, and the second of creation.
-    wait_for("the begin of a second", || {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-        now.subsec_millis() < 100
-    });
+    wait_for_new_second();
     let ids = [&mut here.actor, &mut there].map(|actor| {
         let id = actor.create(1234, 4096);
         actor.attach(id);
@@ -183,11 +177,7 @@ fn equal_ids_in_one_process_are_distinguished_by_the_file() {
     let home = oracle::namespace();
     actor.unshare();
     // Created in another second: the segment's times have a resolution of one second.
-    let born = oracle::stat(first).unwrap().shm_ctime;
-    wait_for("the next second", || {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-        now.as_secs().cast_signed() > born + 1
-    });
+    wait_until_after(oracle::stat(first).unwrap().shm_ctime.cast_unsigned());
     let second = actor.create(1234, 4096);
     let address = actor.attach(second);
     assert_eq!(first, second);

@@ -11,7 +11,7 @@ use crate::actor::Actor;
 use crate::dying::{Blockade, Killed};
 use crate::fixtures::assert_fields;
 use crate::oracle;
-use crate::support::{NOBODY, Ran, Running, finish, run, shmadm_as, wait_for};
+use crate::support::{NOBODY, Ran, Running, finish, run, shmadm_as, wait_until_after};
 use crate::vanish::{Call, Stopped};
 use crate::who::{pids, who};
 
@@ -119,9 +119,7 @@ fn permission_is_reported_after_a_second_look_if_a_process_can_be_attaching() {
     let id = holder.create(fastrand::u32(0x1000_0000..), 4096);
     holder.attach(id);
     // With the times of a past second, nothing else suggests a second look.
-    let second = |stamp: std::time::SystemTime| stamp.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
-    let attached = second(std::time::SystemTime::now());
-    wait_for("the next second", || second(std::time::SystemTime::now()) > attached + 1);
+    wait_until_after(std::time::UNIX_EPOCH.elapsed().unwrap().as_secs());
     let permission = json!([{"reason": "permission", "count": 1, "pids": null}]);
     assert_eq!(who_as_nobody(id)["hidden"], permission);
     // A process that always runs can be attaching.
