@@ -36,6 +36,7 @@ mod hints;
 mod holder;
 mod huge;
 mod identify;
+mod in_flight;
 mod leakcheck;
 mod limits;
 mod list;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::actor::{Actor, Request, filled_memfd};
 use crate::fixtures::assert_fields;
-use crate::objects::list::send_file;
+use crate::in_flight::send_file;
 use crate::oracle::{self, Attached};
 use crate::sandbox::{with_empty_proc, with_file_over};
 use crate::support::{NOBODY, file, finish, mount_tmpfs_on, run, shmadm, shmadm_as};

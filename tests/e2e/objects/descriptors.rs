@@ -16,10 +16,10 @@ use nix::sched::{CloneFlags, unshare};
 use nix::unistd::dup2;
 use serde_json::{Value, json};
 
-use super::list::send_descriptor;
 use super::no_lease::without_leases;
 use super::{create, file_id, names};
 use crate::fixtures::assert_fields;
+use crate::in_flight::send_descriptor;
 use crate::sandbox::{ShownProcesses, without};
 use crate::support::{NOBODY, Running, finish, shmadm, wait_for};
 

@@ -1,10 +1,6 @@
 //! `list`, `stat` and `who` of POSIX objects.
 
-use std::io::IoSlice;
-use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::net::UnixDatagram;
-use std::process::Command;
 
 use expect_test::expect;
 use serde_json::{Value, json};
@@ -12,10 +8,11 @@ use serde_json::{Value, json};
 use super::{create, file_id};
 use crate::actor::{Actor, Request};
 use crate::fixtures::assert_fields;
+use crate::in_flight::send_descriptor;
 use crate::oracle;
 use crate::redact::Redaction;
 use crate::sandbox::{ShownProcesses, with_file_over};
-use crate::support::{Running, file, finish, mount_tmpfs_on, run, shmadm};
+use crate::support::{file, finish, mount_tmpfs_on, run, shmadm};
 use crate::vanish::Stopped;
 
 pub(super) fn objects(report: &Value) -> Vec<&Value> {
@@ -358,31 +355,6 @@ fn one_scan_of_the_processes_answers_for_all_named_objects() {
     let report = run(arguments).exits(0).json();
     let users: Vec<_> = objects(&report).iter().map(|object| object["users"].as_i64().unwrap()).collect();
     assert_eq!(users, [[1; 15], [0; 15]].concat());
-}
-
-/// Opens an object and sends the descriptor to a socket, so that no process has it open.
-pub(super) fn send_descriptor(path: String) -> (UnixDatagram, UnixDatagram) {
-    send_file(&std::fs::File::open(path).unwrap())
-}
-
-/// Starts a process in whose socket the descriptor of an object is queued. No process has the object open.
-pub(super) fn queue_descriptor(path: String) -> Running {
-    let (sender, receiver) = send_descriptor(path);
-    let mut command = Command::new("sleep");
-    command.arg("infinity").stdin(OwnedFd::from(receiver)).stdout(OwnedFd::from(sender));
-    Running(command.spawn().unwrap())
-}
-
-/// Sends a file to a socket.
-pub(crate) fn send_file(file: &std::fs::File) -> (UnixDatagram, UnixDatagram) {
-    use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
-    let (sender, receiver) = UnixDatagram::pair().unwrap();
-    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut control = SendAncillaryBuffer::new(&mut space);
-    let rights = [file.as_fd()];
-    assert!(control.push(SendAncillaryMessage::ScmRights(&rights)));
-    sendmsg(&sender, &[IoSlice::new(b"x")], &mut control, SendFlags::empty()).unwrap();
-    (sender, receiver)
 }
 
 #[apply(test)]

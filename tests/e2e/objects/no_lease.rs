@@ -8,11 +8,11 @@ use nix::errno::Errno;
 use nix::libc;
 use serde_json::{Value, json};
 
-use super::list::queue_descriptor;
 use super::prune::{ALL, orphan};
 use super::{create, names};
 use crate::actor::{Actor, Request};
 use crate::fixtures::{assert_fields, can_inspect_all};
+use crate::in_flight::queue_descriptor;
 use crate::sandbox::{ShownProcesses, with_no_capabilities, without, without_capabilities};
 use crate::support::{NOBODY, finish, is_root, run, shmadm, shmadm_as};
 use crate::vanish::{Call, Stopped};

@@ -7,10 +7,11 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use super::family::{create_control, inside_pid_namespace};
-use super::list::{objects, send_descriptor};
+use super::list::objects;
 use super::{create, file_id};
 use crate::actor::{Actor, Request};
 use crate::fixtures::assert_fields;
+use crate::in_flight::send_descriptor;
 use crate::oracle;
 use crate::support::{NOBODY, finish, mount_tmpfs_on, run, shmadm, shmadm_as};
 

@@ -240,13 +240,14 @@ fn the_users_of_a_segment_or_object_are_shown() {
     let id = actor.create(0, 256 * MIB);
     actor.attach(id);
     Attached::new(id).write(0, &vec![1; 256 * MIB]);
+    // Those of other processes are on the screen, too: ShownProcesses hides the attachments.
     let [used, unused] = ["used", "unused"].map(|name| format!("/{name}-{}", actor.pid()));
     [&used, &unused].into_iter().for_each(|name| create_object(&format!("/dev/shm{name}"), 4096));
     actor.ask(Request::OpenFile { path: format!("/dev/shm{used}") });
     let pid = format!(" {} ", actor.pid());
     let mut command = shmadm();
     command.arg("top");
-    let mut top = Top::of(command, Some(&[actor.pid()]), 100, 30);
+    let mut top = Top::of(command, None, 100, 30);
     top.shows(&used);
     // Without a selection, it is the first.
     top.press("w");
