@@ -3,10 +3,12 @@
 mod attachers;
 mod descriptors;
 mod exiting;
+mod found_files;
 mod holders;
 mod matcher;
 mod objects;
 mod origin;
+mod parallel;
 mod peek;
 mod scan;
 mod threads;
@@ -16,7 +18,8 @@ pub(crate) use attachers::{
 };
 pub(crate) use descriptors::some_are_in_flight;
 pub(crate) use exiting::wait_for_exiting_users;
+pub(crate) use found_files::{ObjectScan, OpenFileSystem, UnlinkedFacts, UnlinkedFile};
 pub(crate) use holders::{HOLDER_NAME, Holder, HoldersError, holders, retain_held};
-pub(crate) use objects::{ObjectScan, ObjectSearch, OpenFileSystem, UnlinkedFacts, UnlinkedFile, scan_objects};
+pub(crate) use objects::{ObjectSearch, scan_objects};
 pub(super) use peek::refer_via_user;
 pub(crate) use peek::{PeekError, backing, huge_page_size_at, open_via_attacher};

@@ -11,58 +11,20 @@ use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::Arc;
 
 use nix::errno::Errno;
 
 use super::descriptors::{Table, can_hold_files, each_table};
+use super::found_files::{ObjectScan, OpenFileSystem, UnlinkedFacts, UnlinkedFile};
+use super::parallel::in_parallel;
 use super::threads::{has_exited, mappings_of_process, namespace_of, read_maps};
 use crate::model::{
-    DELETED, Device, FileId, FileMapping, FileStat, FileType, FileUser, FileUsers, HiddenBy, How, Needs, Posix,
-    SEGMENT_NAME,
+    DELETED, Device, FileId, FileMapping, FileStat, FileType, FileUser, FileUsers, HiddenBy, How, Needs, SEGMENT_NAME,
 };
 use crate::procfs::{self, ProcError};
 use crate::query::failure::QueryError;
 use crate::query::host::System;
 use crate::sys;
-
-/// What a scan has found.
-#[derive(Debug, Default)]
-pub(crate) struct ObjectScan {
-    users: HashMap<FileId, FileUsers>,
-    /// Files without a name, with what is known of them.
-    pub(crate) unlinked: HashMap<FileId, UnlinkedFile>,
-    /// The tmpfs and hugetlbfs that are not on [`ObjectSearch::devices`].
-    pub(crate) other_file_systems: HashMap<Device, OpenFileSystem>,
-    hidden: Vec<HiddenBy>,
-    /// The number of processes that the caller may not inspect.
-    pub(crate) inaccessible: u64,
-    /// The number of descriptors that can hold files that no process has open, if [`ObjectSearch::finds_file_systems`].
-    pub(crate) in_flight: u64,
-}
-
-/// A file system of which processes have files open.
-#[derive(Debug)]
-pub(crate) struct OpenFileSystem {
-    /// Refers to one of the files.
-    pub(crate) file: OwnedFd,
-    pub(crate) pids: Vec<i32>,
-}
-
-/// A file without a name.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct UnlinkedFile {
-    pub(crate) file_type: FileType,
-    pub(crate) known: UnlinkedFacts,
-}
-
-/// What is known of a file without a name.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum UnlinkedFacts {
-    Stat(FileStat),
-    /// Only mapped, by a process whose map_files the caller may not read: the length of the mapping.
-    Mapped(u64),
-}
 
 /// What to look for in the processes.
 #[derive(Debug, Default)]
@@ -94,49 +56,6 @@ impl ObjectSearch {
     }
 }
 
-impl ObjectScan {
-    /// Returns the number of files without a name on a device, and the allocated bytes of those whose attributes are known.
-    pub(crate) fn count_unlinked(&self, device: Device) -> (u64, u64) {
-        let files = self.unlinked.iter().filter(|(file, _)| file.device == device);
-        files.fold((0, 0), |(count, bytes), (_, file)| match file.known {
-            UnlinkedFacts::Stat(stat) => (count + 1, bytes + stat.allocated),
-            UnlinkedFacts::Mapped(_) => (count + 1, bytes),
-        })
-    }
-
-    /// Returns the users of the files below a directory.
-    pub(crate) fn users_below(&self, directory: &Posix) -> Arc<FileUsers> {
-        let mut all = FileUsers::default();
-        for users in directory.contents.iter().filter_map(|file| self.users.get(file)) {
-            all.list.extend(users.list.iter().cloned());
-            all.mappings += users.mappings;
-            all.descriptors += users.descriptors;
-        }
-        all.list.sort_by_key(|user| user.pid);
-        if all.list.is_empty() {
-            all.hidden.clone_from(&self.hidden);
-            if directory.is_partial && !all.hidden.contains(&HiddenBy::Permission) {
-                all.hidden.push(HiddenBy::Permission);
-            }
-        }
-        Arc::new(all)
-    }
-
-    /// Returns the users of a file that were found.
-    pub(crate) fn users_found(&self, file: FileId) -> Option<&FileUsers> {
-        self.users.get(&file)
-    }
-
-    /// Returns the users of a file.
-    pub(crate) fn users(&self, file: FileId) -> Arc<FileUsers> {
-        let mut users = self.users.get(&file).cloned().unwrap_or_default();
-        if users.list.is_empty() {
-            users.hidden.clone_from(&self.hidden);
-        }
-        Arc::new(users)
-    }
-}
-
 /// A place where a process holds a file.
 enum Place {
     Descriptor {
@@ -147,6 +66,9 @@ enum Place {
     Mapping(FileMapping),
 }
 
+/// The files that a process holds.
+type HeldFiles = (i32, Vec<(FileId, Place)>);
+
 /// Scans all processes but this one for the files of a search that `wanted` accepts.
 pub(crate) fn scan_objects(
     system: &System,
@@ -154,29 +76,19 @@ pub(crate) fn scan_objects(
     needs: Needs,
     wanted: impl Fn(FileId) -> bool,
 ) -> Result<ObjectScan, QueryError> {
-    let mut scan = ObjectScan::default();
     let own = i32::try_from(std::process::id()).ok();
-    let mut other_devices = search.elsewhere.clone();
-    for pid in procfs::pids(system.proc()).map_err(QueryError::Mappings)?.filter(|pid| Some(*pid) != own) {
-        let mut places = Vec::new();
-        let mut is_inaccessible = false;
-        for result in [
-            add_descriptors(system.proc(), pid, search, &mut other_devices, &mut places, &mut scan),
-            mappings(system.proc(), pid, search, &mut places, &mut scan.unlinked),
-        ] {
-            match result {
-                Err(ProcError::Read { error, .. }) if error.kind() == ErrorKind::PermissionDenied => {
-                    is_inaccessible = true;
-                }
-                Err(ProcError::Read { error, .. }) if has_exited(&error) => {}
-                Err(error) => return Err(QueryError::Mappings(error)),
-                Ok(()) => {}
+    let pids = procfs::pids(system.proc()).map_err(QueryError::Mappings)?;
+    let pids: Vec<i32> = pids.filter(|pid| Some(*pid) != own).collect();
+    let mut scan = ObjectScan::default();
+    let proc = system.proc();
+    let parts: Result<Vec<_>, _> = in_parallel(&pids, |pids| scan_part(proc, pids, search)).into_iter().collect();
+    for (part, places) in parts.map_err(QueryError::Mappings)? {
+        scan.add(part);
+        for (pid, mut places) in places {
+            places.retain(|(file, _)| wanted(*file) || scan.unlinked.contains_key(file));
+            if !places.is_empty() {
+                add_user(system, pid, places, needs, &mut scan.users);
             }
-        }
-        scan.inaccessible += u64::from(is_inaccessible);
-        places.retain(|(file, _)| wanted(*file) || scan.unlinked.contains_key(file));
-        if !places.is_empty() {
-            add_user(system, pid, places, needs, &mut scan.users);
         }
     }
     if scan.inaccessible > 0 || system.hides_processes() {
@@ -186,6 +98,33 @@ pub(crate) fn scan_objects(
         scan.hidden.push(HiddenBy::PidNamespace);
     }
     Ok(scan)
+}
+
+/// Scans some processes. Returns what was found, without the users, and the places where each process holds files.
+fn scan_part(proc: &Path, pids: &[i32], search: &ObjectSearch) -> Result<(ObjectScan, Vec<HeldFiles>), ProcError> {
+    let (mut scan, mut held) = (ObjectScan::default(), Vec::new());
+    let mut other_devices = search.elsewhere.clone();
+    for pid in pids.iter().copied() {
+        let mut places = Vec::new();
+        let mut is_inaccessible = false;
+        for result in [
+            add_descriptors(proc, pid, search, &mut other_devices, &mut places, &mut scan),
+            mappings(proc, pid, search, &mut places, &mut scan.unlinked),
+        ] {
+            match result {
+                Err(ProcError::Read { error, .. }) if error.kind() == ErrorKind::PermissionDenied => {
+                    is_inaccessible = true;
+                }
+                Err(ProcError::Read { error, .. }) if has_exited(&error) => {}
+                result => result?,
+            }
+        }
+        scan.inaccessible += u64::from(is_inaccessible);
+        if !places.is_empty() {
+            held.push((pid, places));
+        }
+    }
+    Ok((scan, held))
 }
 
 /// Adds the descriptors of a process. `other_devices` are those that are not searched for and were seen before.

@@ -14,6 +14,7 @@ use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use super::origin::Origin;
+use super::parallel::in_parallel;
 use super::threads::{mappings_of_process, namespace_of, read_maps, with_any_thread};
 use crate::model::{Device, Mapping, ShmId};
 use crate::procfs::{self, ProcError};
@@ -139,7 +140,8 @@ pub(super) fn inode_of(id: ShmId) -> u64 {
     u64::from(id.raw().cast_unsigned())
 }
 
-/// Scans processes until all are done or `needed` mappings were found in the IPC namespace `namespace`.
+/// Scans processes until all are done or `needed` mappings were found in the IPC namespace `namespace`. With u64::MAX, which
+/// is never reached, several threads scan.
 pub(super) fn scan(
     system: &System,
     pids: impl IntoIterator<Item = i32>,
@@ -149,21 +151,28 @@ pub(super) fn scan(
 ) -> Result<ScanResult, ProcError> {
     let mut found = ScanResult { complete: true, hides_processes: system.hides_processes(), ..ScanResult::default() };
     let mut in_namespace = 0;
-    let mut pids = pids.into_iter();
-    for pid in pids.by_ref() {
-        let before = found.mappings.len();
-        match probe(system.proc(), pid, filter, &mut found.mappings) {
+    let proc = system.proc();
+    let read = |pid| (pid, mappings_of(proc, pid, filter));
+    let mut read: Box<dyn Iterator<Item = _>> = if needed == u64::MAX {
+        let pids: Vec<i32> = pids.into_iter().collect();
+        let parts = in_parallel(&pids, |pids| pids.iter().copied().map(read).collect::<Vec<_>>());
+        Box::new(parts.into_iter().flatten())
+    } else {
+        Box::new(pids.into_iter().map(read))
+    };
+    for (pid, mappings) in read.by_ref() {
+        match mappings {
+            Ok(Some(mappings)) => {
+                in_namespace += mappings.iter().filter(|mapping| mapping.ns == namespace).count() as u64;
+                found.mappings.extend(mappings);
+            }
+            Ok(None) => found.without_memory.push(pid),
             Err(ProcError::Read { error, .. }) if error.kind() == ErrorKind::PermissionDenied => {
                 found.inaccessible.push(pid);
             }
             Err(ProcError::Read { error, .. }) if error.kind() == ErrorKind::NotFound => {}
-            result => {
-                if !result? {
-                    found.without_memory.push(pid);
-                }
-            }
+            Err(error) => return Err(error),
         }
-        in_namespace += found.mappings[before..].iter().filter(|mapping| mapping.ns == namespace).count() as u64;
         if in_namespace >= needed {
             found.complete = false;
             if found.mappings.len() <= FEW_MAPPINGS {
@@ -172,7 +181,7 @@ pub(super) fn scan(
         }
     }
     let all_visible = !found.some_inaccessible() || can_inspect_all(system);
-    found.exhaustive = all_visible && pids.next().is_none() && system.is_in_initial_pid_namespace();
+    found.exhaustive = all_visible && read.next().is_none() && system.is_in_initial_pid_namespace();
     found.sort();
     Ok(found)
 }
@@ -185,29 +194,23 @@ pub(super) fn scan_only(
 ) -> (ScanResult, Vec<(i32, ProcError)>) {
     let (mut found, mut failed) = (ScanResult::default(), Vec::new());
     for pid in pids {
-        if let Err(error) = probe(system.proc(), pid, filter, &mut found.mappings) {
-            failed.push((pid, error));
+        match mappings_of(system.proc(), pid, filter) {
+            Ok(mappings) => found.mappings.extend(mappings.into_iter().flatten()),
+            Err(error) => failed.push((pid, error)),
         }
     }
     found.sort();
     (found, failed)
 }
 
-/// Adds the mappings of a process; returns whether it has any memory.
-fn probe(
-    proc: &Path,
-    pid: i32,
-    filter: &MappingFilter<'_>,
-    mappings: &mut Vec<SegmentMapping>,
-) -> Result<bool, ProcError> {
+/// Returns the mappings of a process; `None` if it has no memory.
+fn mappings_of(proc: &Path, pid: i32, filter: &MappingFilter<'_>) -> Result<Option<Vec<SegmentMapping>>, ProcError> {
     let Some((task, areas)) = mappings_of_process(proc, pid, |process| filter.read(proc, process))? else {
-        return Ok(false);
+        return Ok(None);
     };
-    if !areas.is_empty() {
-        let ns = namespace_of(proc, pid, procfs::namespace_of);
-        mappings.extend(areas.into_iter().map(|vma| SegmentMapping { pid, task, ns, vma, origin: OnceCell::new() }));
-    }
-    Ok(true)
+    let ns = if areas.is_empty() { None } else { namespace_of(proc, pid, procfs::namespace_of) };
+    let mapping = |vma| SegmentMapping { pid, task, ns, vma, origin: OnceCell::new() };
+    Ok(Some(areas.into_iter().map(mapping).collect()))
 }
 
 /// Returns whether a process of this IPC namespace has a segment attached, judged by the mappings of its leader.
