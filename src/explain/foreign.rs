@@ -96,6 +96,9 @@ fn in_namespace_of(mut error: Error, pid: i32, number: Option<u64>) -> Error {
     error
 }
 
+/// Where the bits of the owner begin in a mode.
+const OWNER_SHIFT: u32 = 6;
+
 /// Removes hints that are for a command of the user: those that repeat it, and the limits of the user's shell.
 fn retain_general_hints(error: &mut Error) {
     error.hints.retain(|hint| {
@@ -134,8 +137,12 @@ fn explain_segment_call(caller: &System, user: &System, attempt: &Attempt, failu
                 error.hint(text, change(format!("set {id} --mode {mode}")))
             }
             "other" => {
-                let owner = user.user(caller.uid());
-                error.hint(format!("give it to user {owner}"), change(format!("set {id} --owner {owner}")))
+                let (owner, needed) = (user.user(caller.uid()), needed << OWNER_SHIFT);
+                let mode = match segment.mode.bits() & needed == needed {
+                    true => String::new(),
+                    false => format!(" --mode {}", widened(&segment, needed)),
+                };
+                error.hint(format!("give it to user {owner}"), change(format!("set {id} --owner {owner}{mode}")))
             }
             _ => error.hint("change the mode", change(format!("set {id} --mode {mode}"))),
         };

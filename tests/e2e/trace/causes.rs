@@ -157,7 +157,10 @@ fn another_users_mode_is_explained_to_the_traced_user() {
     assert_eq!(explained_to_nobody(&[&shmctl(id, libc::IPC_STAT)]), [&*denied, &*stat, &*give]);
     assert_eq!(explained_to_nobody(&[&shmctl(0, SHM_STAT)]), [&*denied, &*stat, &*give]);
     let exec = format!("{denied}; SHM_EXEC also requires execute permission");
-    assert_eq!(explained_to_nobody(&[&shmat(id, 0, libc::SHM_EXEC)]), [&*exec, &*stat, &*give]);
+    let give_with_mode = format!("hint: give it to user nobody: `shmadm set {id} --owner nobody --mode 0700`");
+    assert_eq!(explained_to_nobody(&[&shmat(id, 0, libc::SHM_EXEC)]), [&*exec, &*stat, &*give_with_mode]);
+    oracle::set(id, NOBODY, 0, 0o700);
+    assert_eq!(explained_to_nobody(&[&shmat(id, 0, libc::SHM_EXEC)]), [""; 0], "the hint helps");
     oracle::set(id, 0, NOBODY, 0o600);
     let group = "cause: mode 0600, owner root:nogroup: user nobody (in the group) has no access";
     let set = format!("hint: give the group nogroup this access: `shmadm set {id} --mode 0640`");
