@@ -61,7 +61,20 @@ pub(crate) const LAYERS: &[(&[&str], &[&str])] = &[
     (&["query", "inventory"], &["resident", "complete", "product", "tree", "posix", "sysv"]),
     (
         &["query", "users"],
-        &["threads", "origin", "scan", "descriptors", "objects", "matcher", "attachers", "exiting", "holders", "peek"],
+        &[
+            "parallel",
+            "threads",
+            "origin",
+            "scan",
+            "descriptors",
+            "found_files",
+            "objects",
+            "matcher",
+            "attachers",
+            "exiting",
+            "holders",
+            "peek",
+        ],
     ),
     (&["contents"], &["range", "value", "transfer", "source", "extents", "checksum", "read", "write", "dump"]),
     (
