@@ -308,3 +308,36 @@ fn add_user(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn what_several_threads_have_found_is_put_together() {
+        let root = tempfile::tempdir().unwrap();
+        let file = root.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let id = sys::stat_file(sys::refer_through(&file).unwrap().as_fd()).unwrap().file;
+        for pid in 1..=1000 {
+            let process = root.path().join(pid.to_string());
+            let descriptors = process.join(format!("task/{pid}/fd"));
+            std::fs::create_dir_all(&descriptors).unwrap();
+            symlink(&file, descriptors.join("3")).unwrap();
+            let Device(major, minor) = id.device;
+            let line = format!("7f0000000000-7f0000001000 rw-s 00000000 {major:02x}:{minor:02x} {pid} /x (deleted)\n");
+            std::fs::write(process.join("maps"), line).unwrap();
+        }
+        let search = ObjectSearch::on([id.device]);
+        let scan = scan_objects(&System::at(root.path().to_owned()), &search, Needs::empty(), |_| true).unwrap();
+        let mut users: Vec<_> = scan.users(id).list.iter().map(|user| user.pid).collect();
+        users.sort_unstable();
+        assert_eq!(users, Vec::from_iter(1..=1000));
+        // The file that each maps has no name.
+        assert_eq!(scan.unlinked.len(), 1000);
+        let mapped = |pid: u64| scan.users(FileId { device: id.device, inode: pid }).list[0].pid;
+        assert_eq!([1, 500, 1000].map(mapped), [1, 500, 1000]);
+    }
+}
