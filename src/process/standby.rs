@@ -54,11 +54,11 @@ pub(crate) fn standby_main() -> Result<(), Error> {
             pending = reported[..length].last_chunk().map(|call| u64::from_ne_bytes(*call)).or(pending);
             supervised = length > 0;
             if let Some(call) = pending.filter(|_| !supervised) {
-                sys::respond_continue(&listener, call);
+                sys::respond_continue(&listener, call).map_err(failed)?;
             }
         } else if traced.contains(PollFlags::POLLIN) {
             if let Some(call) = sys::receive(&listener).map_err(failed)? {
-                sys::respond_continue(&listener, call.id);
+                sys::respond_continue(&listener, call.id).map_err(failed)?;
             }
         } else if !traced.is_empty() {
             return Ok(());

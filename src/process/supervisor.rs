@@ -213,20 +213,19 @@ impl Drop for Tracer {
 impl Tracer {
     /// Answers a call, and records which segment it creates.
     fn answer(&mut self, system: &System) -> Result<(), Error> {
-        let received = sys::receive(&self.listener).map_err(|errno| cannot_supervise(errno, "ioctl"))?;
-        let Some(call) = received else { return Ok(()) };
+        let failed = |errno| cannot_supervise(errno, "ioctl");
+        let Some(call) = sys::receive(&self.listener).map_err(failed)? else { return Ok(()) };
         // The standby responds to this call if this process is killed. Fails if the standby has been killed.
         let _ = self.standby.stdin.as_mut().map(|pipe| pipe.write_all(&call.id.to_ne_bytes()));
-        if call.may_create {
-            self.observe(system, &call);
-        } else {
-            sys::respond_continue(&self.listener, call.id);
+        match call.may_create {
+            true => self.observe(system, &call),
+            false => sys::respond_continue(&self.listener, call.id),
         }
-        Ok(())
+        .map_err(failed)
     }
 
     /// Answers a call that can create a segment, and binds the segment to its caller.
-    fn observe(&mut self, system: &System, call: &Call) {
+    fn observe(&mut self, system: &System, call: &Call) -> Result<(), Errno> {
         let proc = system.proc();
         let seized = Seized::new(call.thread);
         // A /proc of another pid namespace shows other processes under these ids. There, use the thread id as the
@@ -236,14 +235,15 @@ impl Tracer {
         let command = pid.filter(|_| own).and_then(|pid| procfs::command(proc, pid));
         let command: Option<Arc<str>> = command.map(|command| escape_invalid_utf8(&command).into());
         // If the call is still pending, its caller is what was seized and read: the pid has not been reused.
-        let pid = pid.filter(|_| sys::is_pending(&self.listener, call.id));
+        let is_pending = sys::is_pending(&self.listener, call.id)?;
+        let pid = pid.filter(|_| is_pending);
         let found = (call.key != Key::PRIVATE).then(|| sys::find_key(call.key, 0).ok()).flatten();
         let proceed = || sys::respond_continue(&self.listener, call.id);
         let Some(pid) = pid else { return proceed() };
         let bound = match &seized {
             // Before Linux 5.19 the stop request can interrupt the call.
             Ok(thread) if self.listener.waits_killable => {
-                let result = thread.finish_call(proceed);
+                let result = thread.finish_call(proceed)?;
                 // In another IPC namespace the id names another segment.
                 let here = procfs::namespace_of(proc, &call.thread.to_string()) == system.namespace();
                 match result.filter(|_| here).map(ShmId::new) {
@@ -254,12 +254,13 @@ impl Tracer {
                 }
             }
             _ => {
-                proceed();
+                proceed()?;
                 false
             }
         };
         if !bound {
             self.evidence.record_unbound(UnboundCall { pid, key: call.key, size: call.size, command });
         }
+        Ok(())
     }
 }

@@ -109,16 +109,35 @@ pub(crate) fn receive(listener: &impl AsFd) -> Result<Option<Call>, Errno> {
 }
 
 /// Returns whether a call still waits; then its thread id has not been reused.
-pub(crate) fn is_pending(listener: &impl AsFd, call: u64) -> bool {
-    // SAFETY: SECCOMP_IOCTL_NOTIF_ID_VALID reads a 64-bit number, which the pointer is to.
-    unsafe { libc::ioctl(listener.as_fd().as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_ID_VALID, &raw const call) == 0 }
+pub(crate) fn is_pending(listener: &impl AsFd, call: u64) -> Result<bool, Errno> {
+    let ask = || {
+        // SAFETY: SECCOMP_IOCTL_NOTIF_ID_VALID reads a 64-bit number, which the pointer is to.
+        unsafe { libc::ioctl(listener.as_fd().as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_ID_VALID, &raw const call) }
+    };
+    still_waits(ask)
 }
 
-/// Responds that a call continues unchanged. A call that was interrupted needs no response, so failures are ignored.
-pub(crate) fn respond_continue(listener: &impl AsFd, call: u64) {
+/// Responds that a call continues unchanged. One that was interrupted needs no response.
+pub(crate) fn respond_continue(listener: &impl AsFd, call: u64) -> Result<(), Errno> {
     #[expect(clippy::cast_possible_truncation, reason = "the flag is 1")]
     let response =
         seccomp_notif_resp { id: call, val: 0, error: 0, flags: libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32 };
-    // SAFETY: SECCOMP_IOCTL_NOTIF_SEND reads a `seccomp_notif_resp`, which the pointer is to.
-    unsafe { libc::ioctl(listener.as_fd().as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SEND, &raw const response) };
+    let respond = || {
+        // SAFETY: SECCOMP_IOCTL_NOTIF_SEND reads a `seccomp_notif_resp`, which the pointer is to.
+        unsafe { libc::ioctl(listener.as_fd().as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SEND, &raw const response) }
+    };
+    still_waits(respond).map(drop)
+}
+
+/// Makes an ioctl about a received call; returns whether the call still waited.
+fn still_waits(ioctl: impl Fn() -> c_int) -> Result<bool, Errno> {
+    loop {
+        match Errno::result(ioctl()) {
+            Ok(_) => return Ok(true),
+            Err(Errno::EINTR) => {}
+            // It was interrupted, its thread was killed, or it has its response.
+            Err(Errno::ENOENT | Errno::EINPROGRESS) => return Ok(false),
+            Err(errno) => return Err(errno),
+        }
+    }
 }

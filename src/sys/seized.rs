@@ -29,15 +29,18 @@ impl Seized {
     }
 
     /// Calls `proceed`, which allows the thread to finish its current system call, and stops the thread before it
-    /// returns to user mode. Returns the call's result, an int; `None` if the thread exited instead.
+    /// returns to user mode. Returns the call's result, an int; `None` if the thread exited instead. Fails if `proceed`
+    /// does, after which the thread still waits.
     ///
     /// The thread must be waiting in a state in which the stop request does not interrupt its call.
-    pub(crate) fn finish_call(&self, proceed: impl FnOnce()) -> Option<c_int> {
+    pub(crate) fn finish_call(&self, proceed: impl FnOnce() -> Result<(), Errno>) -> Result<Option<c_int>, Errno> {
         let interrupted = ptrace::interrupt(self.0);
-        proceed();
-        interrupted.ok()?;
+        proceed()?;
+        if interrupted.is_err() {
+            return Ok(None);
+        }
         self.wait();
-        result_register(self.0)
+        Ok(result_register(self.0))
     }
 
     /// Waits until it has stopped or exited, and leaves it unreaped.

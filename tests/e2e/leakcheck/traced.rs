@@ -176,9 +176,11 @@ impl Traced {
 
 #[apply(test)]
 #[requires(Root)]
-fn a_failed_receive_is_an_error() {
-    let receive = u32::try_from(libc::SECCOMP_IOCTL_NOTIF_RECV).unwrap();
-    let mut command = leakcheck(&["--isolate", "never", "--trace"], &making(&[7]));
-    let ran = finish(without(&mut command, libc::SYS_ioctl, Some(receive), Errno::EPERM));
-    ran.exits(125).says("cannot supervise the command").says("(EPERM, ioctl)");
+fn a_failed_call_on_the_listener_is_an_error() {
+    let calls = [libc::SECCOMP_IOCTL_NOTIF_RECV, libc::SECCOMP_IOCTL_NOTIF_SEND, libc::SECCOMP_IOCTL_NOTIF_ID_VALID];
+    for call in calls {
+        let mut command = leakcheck(&["--isolate", "never", "--trace"], &making(&[7]));
+        let ran = finish(without(&mut command, libc::SYS_ioctl, Some(u32::try_from(call).unwrap()), Errno::EPERM));
+        ran.exits(125).says("cannot supervise the command").says("(EPERM, ioctl)");
+    }
 }
