@@ -2,9 +2,9 @@
 
 use super::set_file::set_file;
 use crate::error::{Error, Kind, shmadm};
-use crate::explain::{Attempt, explain, gone, unmapped_id};
-use crate::model::{Mode, Needs, Object, ObjectKind, ShmId, SysV};
-use crate::query::{Account, System, lookup};
+use crate::explain::{Attempt, explain, explain_control, gone, unmapped_id};
+use crate::model::{Mode, Needs, Object, ObjectKind, SysV};
+use crate::query::{Account, System, lookup, may_control};
 use crate::sys;
 
 /// The attributes to change. `None` leaves an attribute as it is.
@@ -40,8 +40,8 @@ pub(crate) fn set(system: &System, seen: &Object, change: Change) -> Result<(), 
         return Err(Error::new(Kind::Refused, message).target(id.to_string()));
     }
     let numbers = if sets {
-        let owner = number(system, id, Account::User, change.owner, segment.uid)?;
-        Some((owner, number(system, id, Account::Group, change.group, segment.gid)?))
+        let owner = number(system, &segment, Account::User, change.owner)?;
+        Some((owner, number(system, &segment, Account::Group, change.group)?))
     } else {
         None
     };
@@ -63,16 +63,21 @@ pub(crate) fn set(system: &System, seen: &Object, change: Change) -> Result<(), 
 
 /// Returns the uid or gid to pass to IPC_SET: the given one, or the current one. The current one must be known, since an
 /// id that is not mapped in this user namespace is shown as the overflow id.
-fn number(system: &System, id: ShmId, account: Account, given: Option<u32>, is: u32) -> Result<u32, Error> {
+fn number(system: &System, segment: &Object, account: Account, given: Option<u32>) -> Result<u32, Error> {
+    let is = if account == Account::User { segment.uid } else { segment.gid };
     match (given, system.id_in_namespace(account, given.unwrap_or(is))) {
         (Some(id), number) => return number.ok_or_else(|| unmapped_id(system, account, id)),
         (None, Some(number)) if !system.may_be_unmapped(account, number) => return Ok(number),
         // The number may be the overflow id.
         (None, _) => {}
     }
-    let word = account.as_str();
-    let message = format!("cannot change segment {id}: its {word} is not mapped in this user namespace");
-    Err(Error::new(Kind::Refused, message).target(id.to_string()).cause(format!(
+    let (id, word) = (segment.sysv().id, account.as_str());
+    let error =
+        |kind, reason: String| Error::new(kind, format!("cannot change segment {id}: {reason}")).target(id.to_string());
+    if may_control(system, segment) == Some(false) {
+        return Err(explain_control(system, error(Kind::Permission, "permission denied".to_owned()), segment));
+    }
+    Err(error(Kind::Refused, format!("its {word} is not mapped in this user namespace")).cause(format!(
         "the kernel shows {is} for every {word} that is not mapped, and IPC_SET requires the real id to keep the \
              {word}; set it too, with {}, or use a user namespace that maps it",
         account.option()

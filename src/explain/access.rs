@@ -74,7 +74,7 @@ pub(super) fn widened(segment: &Object, bits: u16) -> Mode {
 }
 
 /// Adds why the caller may not change or remove a segment.
-pub(super) fn explain_control(system: &System, error: Error, segment: &Object) -> Error {
+pub(crate) fn explain_control(system: &System, error: Error, segment: &Object) -> Error {
     if is_owner_or_creator(system, segment) {
         return error.cause(DENIED);
     }

@@ -15,7 +15,7 @@ use super::huge::{explain_huge_privilege, explain_missing_huge_page};
 use super::key::{explain_existing, explain_missing_key};
 use super::memory::{explain_mapping_limit, explain_no_memory};
 use super::open::explain_file;
-use super::space::explain_no_space;
+use super::space::{add_full_limits, explain_no_space};
 use crate::error::{Error, Kind, again, program, shmadm, sysctl};
 use crate::model::{Key, Needs, ShmId, Size};
 use crate::procfs;
@@ -79,9 +79,12 @@ fn explain_create(system: &System, error: Error, size: u64, flags: CreateFlags, 
             .cause("the size is 0; the minimum is 1 byte")
             .hint("omit --size to create a segment of one page", again("").without(&["size"])),
         Errno::EINVAL if i64::try_from(size).is_err() => error.cause("a segment must be smaller than 8 EiB"),
-        Errno::EINVAL if size > limits.shmmax => error
-            .cause(format!("the size exceeds the limit of {} for one segment (kernel.shmmax)", Size(limits.shmmax)))
-            .hint("raise the limit", sysctl("kernel.shmmax", size)),
+        Errno::EINVAL if size > limits.shmmax => {
+            let error = error
+                .cause(format!("the size exceeds the limit of {} for one segment (kernel.shmmax)", Size(limits.shmmax)))
+                .hint("raise the limit", sysctl("kernel.shmmax", size));
+            add_full_limits(system, error, size, limits)
+        }
         Errno::EINVAL if flags.huge.is_some() => {
             let sizes = huge_page_sizes().into_iter();
             let sizes: Vec<String> = sizes.map(|size| Size(size).to_string()).collect();
@@ -101,7 +104,7 @@ fn explain_create(system: &System, error: Error, size: u64, flags: CreateFlags, 
             let page = flags.huge.flatten().or_else(|| system.huge_page_size()).unwrap_or(limits.page_size);
             explain_missing_huge_page(error, page, Some(size))
         }
-        Errno::ENOMEM => explain_no_memory(system, error, size),
+        Errno::ENOMEM => add_full_limits(system, explain_no_memory(system, error, size), size, limits),
         Errno::EPERM if flags.huge.is_some() => explain_huge_privilege(system, error),
         Errno::EEXIST => error
             .cause("another segment has this key")

@@ -4,7 +4,7 @@ use super::access::DENIED;
 use crate::error::{Error, program};
 use crate::model::{Size, counted};
 use crate::procfs;
-use crate::query::{System, huge_page_pool, huge_page_pool_file, may_use_huge_pages};
+use crate::query::{System, huge_page_pool, huge_page_pool_file, is_in_initial_user_namespace, may_use_huge_pages};
 
 /// Replaces cause and hints: too few huge pages of `page` bytes are free to hold `size` bytes, or one more page.
 pub(crate) fn explain_missing_huge_page(error: Error, page: u64, size: Option<u64>) -> Error {
@@ -32,9 +32,16 @@ pub(super) fn explain_huge_privilege(system: &System, error: Error) -> Error {
     if may_use_huge_pages(system) {
         return error.cause(DENIED);
     }
-    let gid = procfs::sysctl(system.proc(), "vm/hugetlb_shm_group").and_then(|gid| u32::try_from(gid).ok());
-    let group = gid.map_or_else(String::new, |gid| format!(" ({})", system.group(gid)));
+    let (where_needed, group) = match is_in_initial_user_namespace(system) {
+        Some(false) => (" in the initial user namespace", String::new()),
+        _ => {
+            let gid = procfs::sysctl(system.proc(), "vm/hugetlb_shm_group").and_then(|gid| u32::try_from(gid).ok());
+            ("", gid.map_or_else(String::new, |gid| format!(" ({})", system.group(gid))))
+        }
+    };
     error
-        .cause(format!("huge pages require CAP_IPC_LOCK or membership in the group vm.hugetlb_shm_group{group}"))
+        .cause(format!(
+            "huge pages require CAP_IPC_LOCK{where_needed} or membership in the group vm.hugetlb_shm_group{group}"
+        ))
         .hint("show that group", program("sysctl vm.hugetlb_shm_group"))
 }

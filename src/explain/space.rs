@@ -6,7 +6,7 @@ use std::os::fd::BorrowedFd;
 use nix::errno::Errno;
 
 use crate::error::{Error, Hint, again, program, shmadm, sysctl};
-use crate::model::{Limits, Needs, Object, Size, State, Tally, enumerate, first_names};
+use crate::model::{Limits, Needs, Object, Size, State, Tally, counted, enumerate, first_names};
 use crate::query::{
     Filter, Resource, System, add_attachers, caller_limit, count, creator_and_last_user, inventory, may_control,
 };
@@ -20,49 +20,58 @@ const MAX_NAMED: usize = 2;
 
 /// Adds which limit caused ENOSPC, what holds it, and how to find or raise it.
 pub(super) fn explain_no_space(system: &System, error: Error, size: u64, limits: Limits) -> Error {
-    let Ok(Tally { segments: used, pages, .. }) = count(system) else { return error };
-    // Who reads the hint is this process's user.
-    let user = &system.renewed();
-    let wanted = size.div_ceil(limits.page_size);
-    if used >= limits.shmmni {
-        let segments = segments(system);
-        let held =
-            describe(system, &segments, |_| 1, ["orphans", "marked for destruction", "in use", "idle", "unknown"]);
-        let error = error
-            .cause(format!("all {} segment ids of this IPC namespace are in use (kernel.shmmni){held}", limits.shmmni));
-        let oldest = || Hint::new("list the oldest segments first", shmadm("list --sort ctime"));
-        let error = error.with(suggest_orphans(user, segments).unwrap_or_else(oldest));
-        return match used.max(limits.shmmni).saturating_mul(2).min(MAX_IDS) {
-            more if more > used => error.hint("raise the limit", sysctl("kernel.shmmni", more)),
-            _ => error,
-        };
+    let error = add_full_limits(system, error, size, limits);
+    if error.cause.is_some() {
+        return error;
     }
-    match pages.checked_add(wanted) {
-        Some(total) if total > limits.shmall => {
-            let segments = segments(system);
-            let pages_of = |segment: &Object| segment.size.div_ceil(limits.page_size);
-            let nouns = [
-                "in orphans",
-                "in segments marked for destruction",
-                "in attached segments",
-                "in idle segments",
-                "in segments of unknown state",
-            ];
-            let held = describe(system, &segments, pages_of, nouns);
-            let error = error.cause(format!(
-                "{wanted} more pages would exceed the limit of {} for all segments, of which {pages} are in use \
-                 (kernel.shmall){held}",
-                limits.shmall
-            ));
-            let largest = || Hint::new("list the largest segments first", shmadm("list --sort size --reverse"));
-            error
-                .with(suggest_orphans(user, segments).unwrap_or_else(largest))
-                .hint("raise the limit", sysctl("kernel.shmall", total))
-        }
-        Some(_) => {
-            error.cause("another process took the last pages at the same time, or the number of pages overflows")
-        }
-        None => error.cause("the number of pages overflows"),
+    error.cause("another process took the last ids or pages at the same time, or the number of pages overflows")
+}
+
+/// Adds the limits of the IPC namespace that a new segment would exceed, if any: the pages, which the kernel checks first,
+/// and the ids.
+pub(super) fn add_full_limits(system: &System, mut error: Error, size: u64, limits: Limits) -> Error {
+    let Ok(Tally { segments: ids, pages, .. }) = count(system) else { return error };
+    let wanted = size.div_ceil(limits.page_size);
+    let total = pages.checked_add(wanted);
+    let (lacks_pages, lacks_ids) = (total.is_none_or(|total| total > limits.shmall), ids >= limits.shmmni);
+    if !lacks_pages && !lacks_ids {
+        return error;
+    }
+    let segments = segments(system);
+    if lacks_pages {
+        let pages_of = |segment: &Object| segment.size.div_ceil(limits.page_size);
+        let nouns = [
+            "in orphans",
+            "in segments marked for destruction",
+            "in attached segments",
+            "in idle segments",
+            "in segments of unknown state",
+        ];
+        let held = describe(system, &segments, pages_of, nouns);
+        error = error.also(&format!(
+            "{} would exceed the limit of {} for all segments, of which {pages} are in use (kernel.shmall){held}",
+            counted(wanted, "more page"),
+            limits.shmall
+        ));
+    }
+    if lacks_ids {
+        let nouns = ["orphans", "marked for destruction", "in use", "idle", "unknown"];
+        let held = describe(system, &segments, |_| 1, nouns);
+        let cause = format!("all {} segment ids of this IPC namespace are in use (kernel.shmmni){held}", limits.shmmni);
+        error = error.also(&cause);
+    }
+    let others = || match lacks_pages {
+        true => Hint::new("list the largest segments first", shmadm("list --sort size --reverse")),
+        false => Hint::new("list the oldest segments first", shmadm("list --sort ctime")),
+    };
+    // Who reads the hint is this process's user.
+    error = error.with(suggest_orphans(&system.renewed(), segments).unwrap_or_else(others));
+    if let Some(total) = total.filter(|_| lacks_pages) {
+        error = error.hint("raise the limit", sysctl("kernel.shmall", total));
+    }
+    match ids.max(limits.shmmni).saturating_mul(2).min(MAX_IDS) {
+        more if lacks_ids && more > ids => error.hint("raise the limit", sysctl("kernel.shmmni", more)),
+        _ => error,
     }
 }
 

@@ -92,6 +92,30 @@ fn the_holders_of_all_pages_are_named() {
 
 #[apply(test)]
 #[requires(Root)]
+fn all_limits_that_a_segment_exceeds_are_named_in_the_order_of_the_kernels_checks() {
+    orphans(1);
+    sysctl("shmmni", 1);
+    sysctl("shmall", 1);
+    sysctl("shmmax", 4096);
+    let pages = "2 more pages would exceed the limit of 1 for all segments, of which 1 are in use (kernel.shmall): 1 in \
+                 orphans (created by user root)";
+    let ids = "all 1 segment ids of this IPC namespace are in use (kernel.shmmni): 1 orphan (created by user root)";
+    let shmmax = "the size exceeds the limit of 4 KiB for one segment (kernel.shmmax)";
+    let create = |size: &str| run(["create", "--size", size]).exits(1);
+    assert_eq!(cause(&create("8K")), format!("{shmmax}; {pages}; {ids}"));
+    sysctl("shmmax", 8192);
+    assert_eq!(cause(&create("8K")), format!("{pages}; {ids}"));
+    sysctl("shmall", 3);
+    assert_eq!(cause(&create("8K")), ids);
+    sysctl("shmmni", 2);
+    run(["create", "--size", "8K"]).exits(0);
+    sysctl("shmmax", 1 << 50);
+    sysctl("shmall", 1 << 40);
+    assert!(cause(&create("256T")).ends_with(" (vm.overcommit_memory); all 2 segment ids of this IPC namespace are in use (kernel.shmmni): 2 orphans (all created by user root)"));
+}
+
+#[apply(test)]
+#[requires(Root)]
 fn orphans_that_the_caller_may_not_remove_are_listed() {
     orphans(40);
     sysctl("shmmni", 40);

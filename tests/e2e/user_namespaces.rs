@@ -43,6 +43,24 @@ fn an_unmapped_owner_or_group_is_not_overwritten() {
 
 #[apply(test)]
 #[requires(Root)]
+fn who_may_not_change_a_segment_is_not_told_to_set_its_owner_too() {
+    let id = oracle::create(0, 4096, 0o660);
+    let cause = "cause: user root is neither the owner (nobody) nor the creator (nobody)";
+    within(&["set", &id.to_string(), "--mode", "640"]).exits(4).says("permission denied\n").says(cause);
+    within(&["rm", &id.to_string()]).exits(4).says(cause);
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn huge_pages_require_privilege_in_the_initial_user_namespace() {
+    let cause = "cause: huge pages require CAP_IPC_LOCK in the initial user namespace or membership in the group \
+                 vm.hugetlb_shm_group\n";
+    within(&["create", "--huge"]).exits(4).says("(EPERM, shmget)").says(cause);
+    within(&["create", "--huge", "--dry-run"]).exits(4).says("would fail: ").says(cause);
+}
+
+#[apply(test)]
+#[requires(Root)]
 fn an_unmapped_uid_or_gid_is_refused() {
     let id = oracle::create(0, 4096, 0o660);
     let name = id.to_string();

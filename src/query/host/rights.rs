@@ -108,14 +108,22 @@ pub(crate) fn caller_limit(system: &System, resource: Resource) -> Option<u64> {
 ///
 /// Before Linux 5.16, a sufficient RLIMIT_MEMLOCK replaced the capability.
 pub(crate) fn may_use_huge_pages(system: &System) -> bool {
-    let is_initial = || std::fs::read_link(system.proc().join(system.caller_thread()).join("ns/user"));
-    let is_privileged = has_capability(system, CAP_IPC_LOCK) != Some(false)
-        && is_initial().is_ok_and(|link| link == Path::new(INITIAL_USER_NAMESPACE));
+    let is_privileged =
+        has_capability(system, CAP_IPC_LOCK) != Some(false) && is_in_initial_user_namespace(system) != Some(false);
     let is_in_group = || {
-        let group = procfs::sysctl(system.proc(), "vm/hugetlb_shm_group").and_then(|gid| u32::try_from(gid).ok());
-        group.is_some_and(|gid| system.is_in_group(gid))
+        let group = procfs::sysctl(system.proc(), "vm/hugetlb_shm_group").and_then(|gid| u32::try_from(gid).ok())?;
+        // It is a group of the initial user namespace.
+        let pid = system.other_caller().unwrap_or_else(|| std::process::id().cast_signed());
+        let map = procfs::id_map(system.proc(), pid, Account::Group.map_file())?;
+        Some(map.iter().filter_map(|range| range.inside_of(group)).any(|gid| system.is_in_group(gid)))
     };
-    is_privileged || is_in_group()
+    is_privileged || is_in_group() == Some(true)
+}
+
+/// Returns whether the caller is in the initial user namespace.
+pub(crate) fn is_in_initial_user_namespace(system: &System) -> Option<bool> {
+    let link = std::fs::read_link(system.proc().join(system.caller_thread()).join("ns/user"));
+    link.ok().map(|link| link == Path::new(INITIAL_USER_NAMESPACE))
 }
 
 /// Returns whether the caller's user namespace maps the owner and the group of a file, which its capabilities over the file

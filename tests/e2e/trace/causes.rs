@@ -235,7 +235,7 @@ fn the_limits_of_the_namespace_are_named() {
     assert_eq!(
         explained(&[&create(4096)]),
         [
-            "cause: 1 more pages would exceed the limit of 0 for all segments, of which 0 are in use (kernel.shmall)",
+            "cause: 1 more page would exceed the limit of 0 for all segments, of which 0 are in use (kernel.shmall)",
             "hint: list the largest segments first: `shmadm list --sort size --reverse`",
             "hint: raise the limit: `sysctl -w kernel.shmall=1`"
         ]
