@@ -26,6 +26,8 @@ enum Meaning {
     /// Selects shared memory or everything. This program knows nothing else.
     Default,
     Limits,
+    /// POSIX objects.
+    Posix,
     /// Remove everything.
     Prune,
     Id,
@@ -47,13 +49,22 @@ type Foreign = (char, &'static str, Meaning);
 /// The options of other programs, for each command that replaces these programs.
 const OPTIONS: &[(&str, &[Foreign])] = &[
     ("list", IPCS),
-    ("stat", &[('m', "shmems", Meaning::Default), ('i', "id", Meaning::Id)]),
-    ("who", &[('m', "shmems", Meaning::Default), ('i', "id", Meaning::Id)]),
+    ("stat", IPCS),
+    ("who", &[IPCS[0], IPCS[2], IPCS[3], IPCS[4]]),
     ("limits", IPCS),
+    ("attach", SEGMENT),
+    ("detach", SEGMENT),
+    ("dump", SEGMENT),
+    ("map", SEGMENT),
+    ("read", SEGMENT),
+    ("set", SEGMENT),
+    ("write", SEGMENT),
     ("prune", &[('m', "shmems", Meaning::Default), ('a', "all", Meaning::Default)]),
     ("rm", &[('m', "shmem-id", Meaning::Id), ('M', "shmem-key", Meaning::Key), ('a', "all", Meaning::Prune)]),
-    ("create", &[('M', "shmem", Meaning::Size), ('p', "mode", Meaning::Mode)]),
+    ("create", &[('m', "shmems", Meaning::Default), ('M', "shmem", Meaning::Size), ('p', "mode", Meaning::Mode)]),
 ];
+
+const SEGMENT: &[Foreign] = &[('m', "shmems", Meaning::Default), ('i', "id", Meaning::Id)];
 
 const IPCS: &[Foreign] = &[
     ('m', "shmems", Meaning::Default),
@@ -61,6 +72,7 @@ const IPCS: &[Foreign] = &[
     ('i', "id", Meaning::Id),
     ('l', "limits", Meaning::Limits),
     ('u', "summary", Meaning::Limits),
+    ('M', "posix-shmems", Meaning::Posix),
 ];
 
 /// Returns the hint for what clap rejected.
@@ -83,8 +95,16 @@ pub(super) fn hint(error: &clap::Error, called: Option<&Command>, words: &[&str]
     };
     drop_first(&|word| synonym.is_some() && word == unknown);
     drop_first(&|word| super::table::find(word).is_some_and(|command| Some(command.name) == called));
-    // Without a command, -M is taken for that of ipcmk.
-    let default = if rest.iter().any(|word| word.starts_with("-M")) { "create" } else { "list" };
+    if rest == ["help"]
+        && let Some((_, name)) = synonym
+    {
+        return Some(Hint::new("run this instead", shmadm(format!("help {name}"))));
+    }
+    // Without a command, -M with a value is that of ipcmk, and without one that of lsipc.
+    let has_size =
+        |index: usize| rest[index].len() > 2 || rest.get(index + 1).is_some_and(|next| !next.starts_with('-'));
+    let is_size = rest.iter().position(|word| word.starts_with("-M")).is_some_and(has_size);
+    let default = if is_size { "create" } else { "list" };
     let name = match (synonym, called) {
         (Some((_, name)), _) => name,
         (None, Some(name)) if name != "list" => name,
@@ -159,6 +179,7 @@ fn translated(name: &str, words: &[&str], is_synonym: bool) -> Option<Vec<OsStri
                         arguments.extend(meant(meaning, value)?);
                     }
                     None if meaning.takes_value() && !names_segment => return None,
+                    None if meaning == Meaning::Posix => arguments.push("--posix".into()),
                     None => {}
                 }
             }
@@ -178,7 +199,7 @@ fn translated(name: &str, words: &[&str], is_synonym: bool) -> Option<Vec<OsStri
         return None;
     }
     let instead = match name {
-        "list" if meanings.contains(&Meaning::Limits) => "limits",
+        "list" | "stat" | "who" if meanings.contains(&Meaning::Limits) => "limits",
         "list" if targets > 0 => "stat",
         "stat" if targets == 0 => "list",
         "rm" if meanings.contains(&Meaning::Prune) => "prune",
@@ -225,6 +246,6 @@ fn meant(meaning: Meaning, value: &OsStr) -> Option<Vec<OsString>> {
         Meaning::Key => Some(vec![format!("key:{text}").into()]),
         Meaning::Size => Some(vec!["--size".into(), value.into()]),
         Meaning::Mode => Some(vec!["--mode".into(), value.into()]),
-        Meaning::Default | Meaning::Limits | Meaning::Prune => None,
+        Meaning::Default | Meaning::Limits | Meaning::Posix | Meaning::Prune => None,
     }
 }

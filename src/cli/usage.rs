@@ -1,6 +1,7 @@
 //! Reports of what clap did not accept: usage errors, and requests for help or the version.
 
 use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
 
 use clap::Arg;
 use clap::builder::StyledStr;
@@ -9,6 +10,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use super::table::{Command, find};
 use super::{equivalents, report_on_stdout};
 use crate::error::{Error, Exit, ExitCodes, Kind, shmadm};
+use crate::model::escape_invalid_utf8;
 use crate::render::escape;
 use crate::ui::{Color, Rendered};
 
@@ -51,6 +53,8 @@ pub(super) fn report(error: clap::Error, program: &clap::Command, arguments: &[O
         rendered.plain = with_first_line(&rendered.plain, &message);
         rendered.ansi = with_first_line(&rendered.ansi, &message);
     }
+    rendered.plain = with_invalid_utf8(&rendered.plain, arguments);
+    rendered.ansi = with_invalid_utf8(&rendered.ansi, arguments);
     if let Err(error) = ui.clap(&rendered).and_then(|()| ui.flush()) {
         return super::report(ui, error, json, codes);
     }
@@ -124,6 +128,15 @@ fn misread_help<'a>(command: &clap::Command, words: &[&'a str]) -> Option<&'a st
     let clusters = words.iter().copied().filter(|word| word.starts_with('-') && !word.starts_with("--"));
     let mut requests = clusters.filter(|word| word.contains(['h', 'V']));
     requests.find(|word| !word.chars().skip(1).all(is_option))
+}
+
+/// Shows words with invalid UTF-8 as everywhere, which clap shows with replacement characters.
+fn with_invalid_utf8(text: &str, arguments: &[OsString]) -> String {
+    let mut text = text.to_owned();
+    for word in arguments.iter().filter(|word| word.to_str().is_none()) {
+        text = text.replace(&*word.to_string_lossy(), &escape_invalid_utf8(word.as_bytes()));
+    }
+    text
 }
 
 /// Escapes what the user typed, which could forge lines, and removes advice that does not apply. Parsers of values quote

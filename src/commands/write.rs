@@ -13,7 +13,8 @@ use super::{Context, Manual, is_dash, usage_error};
 use crate::contents::{self, Allocation, Opening, Range, Received, Source, ValueType};
 use crate::error::{Errno, Error, Exit, Invocation, Kind, again, shmadm};
 use crate::model::{
-    Access, Ident, Needs, Object, counted, parse_byte, parse_hex, parse_integer, parse_size, path_text,
+    Access, Ident, Needs, Object, counted, escape_invalid_utf8, parse_byte, parse_hex, parse_integer, parse_size,
+    path_text,
 };
 use crate::process::Interrupts;
 use crate::ui::Progress;
@@ -235,10 +236,15 @@ fn input(args: &WriteArgs, context: &Context) -> Result<Input, Error> {
     }
     match args.values.as_slice() {
         [] => {}
-        // Other programs read standard input; to clap it is an ordinary value.
-        [text] if text == "-" && !context.arguments.iter().any(|argument| argument == "--") => {
-            return Err(usage_error("invalid text \"-\": write it after --")
-                .hint("write standard input", again("--input -").without(&["-"])));
+        // To clap, `-` and numbers are ordinary values.
+        [text] if text.as_bytes().starts_with(b"-") && !context.arguments.iter().any(|argument| argument == "--") => {
+            let shown = escape_invalid_utf8(text.as_bytes());
+            let error = usage_error(format!("invalid text \"{shown}\": write it after --"));
+            if text != "-" {
+                return Err(error);
+            }
+            // Other programs read standard input.
+            return Err(error.hint("write standard input", again("--input -").without(&["-"])));
         }
         [text] => return Ok(Input::Bytes(text.as_bytes().to_vec())),
         _ => return Err(usage_error("more than one TEXT: quote the text, or use --type to write numbers")),
@@ -263,7 +269,10 @@ fn numbers(kind: ValueType, values: &[OsString]) -> Result<Vec<u8>, Error> {
     }
     let mut bytes = Vec::new();
     for value in values {
-        contents::encode(kind, &value.to_string_lossy().replace(MINUS, "-"), &mut bytes).map_err(usage_error)?;
+        let number = value.to_str().ok_or_else(|| {
+            usage_error(format!("invalid number \"{}\": invalid UTF-8", escape_invalid_utf8(value.as_bytes())))
+        })?;
+        contents::encode(kind, &number.replace(MINUS, "-"), &mut bytes).map_err(usage_error)?;
     }
     Ok(bytes)
 }

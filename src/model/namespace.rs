@@ -26,15 +26,14 @@ impl NamespaceName {
             return Some(Self::Path(PathBuf::from(argument)));
         }
         let text = argument.to_str()?;
-        match text.strip_prefix("ipc:[").and_then(|rest| rest.strip_suffix(']')) {
-            Some(number) => number.parse().ok().map(Self::Number),
-            None if text.starts_with(|first: char| matches!(first, '1'..='9')) => {
-                text.parse().ok().map(|number| match i32::try_from(number) {
-                    Ok(pid) if pid <= PID_MAX_LIMIT => Self::Pid(pid),
-                    _ => Self::Number(number),
-                })
-            }
-            None => None,
-        }
+        let bracketed = text.strip_prefix("ipc:[").and_then(|rest| rest.strip_suffix(']'));
+        let number = bracketed.unwrap_or(text);
+        // A sign or a leading zero would be accepted below.
+        let number: u64 =
+            number.starts_with(|first: char| matches!(first, '1'..='9')).then(|| number.parse().ok())??;
+        Some(match i32::try_from(number) {
+            Ok(pid) if bracketed.is_none() && pid <= PID_MAX_LIMIT => Self::Pid(pid),
+            _ => Self::Number(number),
+        })
     }
 }

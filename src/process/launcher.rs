@@ -9,6 +9,8 @@ use std::fs::File;
 use std::io::{PipeWriter, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
@@ -17,7 +19,7 @@ use nix::unistd::execvp;
 use super::helper::{start_failed, this_program};
 use crate::error::{Error, Kind};
 use crate::leaks::LAUNCHER_NAME;
-use crate::model::named;
+use crate::model::{escape_invalid_utf8, named};
 use crate::procfs;
 use crate::query::System;
 use crate::sys::{self, Inherited};
@@ -89,7 +91,7 @@ pub(crate) fn launcher_main(arguments: impl IntoIterator<Item = OsString>) -> (E
         return misused();
     };
     let Some(name) = command.first() else { return misused() };
-    let shown = name.to_string_lossy();
+    let shown = escape_invalid_utf8(name.to_bytes());
     let error = Error::new(Kind::Failed, format!("cannot run {shown}")).target(&*shown);
     // Wait until the supervisor observes this process.
     if File::from(released).read_exact(&mut [0]).is_err() {
@@ -105,6 +107,7 @@ pub(crate) fn launcher_main(arguments: impl IntoIterator<Item = OsString>) -> (E
     match errno {
         Errno::ENOENT => (error, NOT_FOUND),
         _ if !is_found(name) => (error.cause("not found in PATH, of which one directory is not searchable"), NOT_FOUND),
+        Errno::EACCES => (error.cause(why_denied(name)), NOT_EXECUTABLE),
         _ => (error, NOT_EXECUTABLE),
     }
 }
@@ -112,9 +115,29 @@ pub(crate) fn launcher_main(arguments: impl IntoIterator<Item = OsString>) -> (E
 /// Returns whether a command exists, although it cannot be executed. For a command that does not exist, execvp(3)
 /// fails with EACCES if a directory of PATH is not searchable; shells report "not found".
 fn is_found(name: &CStr) -> bool {
-    let name = OsStr::from_bytes(name.to_bytes());
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    name.as_bytes().contains(&b'/') || std::env::split_paths(&path).any(|directory| directory.join(name).is_file())
+    name.to_bytes().contains(&b'/') || candidates(name).any(|file| file.is_file())
+}
+
+/// Returns the files that a command can be: the one that it names, or those of this name in PATH.
+fn candidates(name: &CStr) -> impl Iterator<Item = PathBuf> {
+    let name = PathBuf::from(OsStr::from_bytes(name.to_bytes()));
+    let is_path = name.as_os_str().as_bytes().contains(&b'/');
+    let path = if is_path { OsString::new() } else { std::env::var_os("PATH").unwrap_or_default() };
+    std::env::split_paths(&path).map(|directory| directory.join(&name)).collect::<Vec<_>>().into_iter()
+}
+
+/// Returns why a command cannot be executed (EACCES).
+fn why_denied(name: &CStr) -> String {
+    let found = candidates(name).find_map(|file| file.metadata().ok());
+    match found {
+        Some(file) if file.is_dir() => "it is a directory".to_owned(),
+        Some(file) if file.mode() & 0o111 == 0 => {
+            format!("the file has mode {:04o}, which permits nobody to execute it", file.mode() & 0o7777)
+        }
+        _ => "its mode, or that of its interpreter or of a directory above one of these, denies you access, or its \
+              file system is mounted with noexec"
+            .to_owned(),
+    }
 }
 
 fn misused() -> (Error, u8) {

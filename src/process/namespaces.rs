@@ -13,6 +13,7 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::process::Stdio;
 
@@ -22,15 +23,15 @@ use serde_json::Value;
 
 use super::helper::{start_failed, this_program};
 use crate::error::{Error, Hint, Kind, program};
-use crate::model::{Limits, NamespaceName, Object, counted};
+use crate::model::{Limits, NamespaceName, Object, counted, escape_invalid_utf8};
 use crate::procfs;
 use crate::query::{CAP_SYS_ADMIN, IdMaps, Namespace, System, can_inspect_all, census, has_capability};
 use crate::sys::{self, CloneFlags, SysError};
 
 fn parse(argument: &OsStr) -> Result<NamespaceName, Error> {
     NamespaceName::parse(argument).ok_or_else(|| {
-        let text = argument.to_string_lossy();
-        let wrong = format!("invalid namespace {text:?}: expected a PID, a PATH with a slash, ipc:[N] or N");
+        let text = escape_invalid_utf8(argument.as_bytes());
+        let wrong = format!("invalid namespace \"{text}\": expected a PID, a PATH with a slash, ipc:[N] or N");
         Error::new(Kind::Usage, wrong).hint("list the namespaces", program("lsns -t ipc"))
     })
 }
@@ -49,8 +50,7 @@ pub(crate) fn pid_of(argument: &OsStr) -> Option<i32> {
 pub(crate) fn enter_namespace(argument: &OsStr) -> Result<IdMaps, Error> {
     let system = System::new();
     let name = parse(argument)?;
-    let text = argument.to_string_lossy();
-    let text = text.as_ref();
+    let text = &*escape_invalid_utf8(argument.as_bytes());
     let file = match name {
         // If /proc belongs to another pid namespace, it shows another process under this pid. A pidfd is always the
         // right one.

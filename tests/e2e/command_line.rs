@@ -194,6 +194,28 @@ fn words_of_other_programs_get_a_hint() {
         ("rm -a", "prune"),
         ("rm -a shm", "prune"),
         ("rm --all", "prune"),
+        ("-M", "list --posix"),
+        ("-M --json", "list --posix --json"),
+        ("list -M", "list --posix"),
+        ("info -l", "limits"),
+        ("show --all", "list"),
+        ("help delete", "help rm"),
+        ("help remove", "help rm"),
+        ("help show", "help stat"),
+        ("stat -l", "limits"),
+        ("stat -u", "limits"),
+        ("stat -a", "list"),
+        ("who -l", "limits"),
+        ("who -u", "limits"),
+        ("read -i 0", "read 0"),
+        ("read -m 0 --text", "read 0 --text"),
+        ("attach -i 0", "attach 0"),
+        ("detach -m 0", "detach 0"),
+        ("map -i 0", "map 0"),
+        ("dump -i 0 file", "dump 0 file"),
+        ("set -m 0 --mode 600", "set 0 --mode 600"),
+        ("write -m 0 x", "write 0 x"),
+        ("create -m", "create"),
         ("create -M 4096", "create --size 4096"),
         ("create -M 4096 -p 0644", "create --size 4096 --mode 0644"),
     ] {
@@ -217,11 +239,9 @@ fn words_of_other_programs_get_a_hint() {
         "-i 0x4d2",
         "-q -s",
         "list -m -l -t",
-        "-M",
-        "list -M",
         "create -m 0",
-        "who -l",
         "set 5 -m",
+        "create -M",
         "read 5 --offset -8",
         "list -8",
         "rm -8x",
@@ -265,6 +285,26 @@ fn no_argument_of_any_command_forges_a_line() {
         }
     }
     assert!(tried > 200, "{tried}");
+}
+
+#[apply(test)]
+fn invalid_utf8_in_arguments_is_shown_as_bytes() {
+    use std::os::unix::ffi::OsStrExt;
+
+    let name = std::ffi::OsStr::from_bytes(b"a\xff");
+    let id = oracle::create(0x4d2, 4096, 0o600).to_string();
+    for (arguments, message) in [
+        (vec![name], "unrecognized subcommand 'a\\xff'"),
+        (vec!["stat".as_ref(), name], "invalid segment \"a\\xff\": invalid UTF-8"),
+        (vec!["--ns".as_ref(), name, "list".as_ref()], "invalid namespace \"a\\xff\": "),
+        (vec!["write".as_ref(), id.as_ref(), "--type=u8".as_ref(), name], "invalid number \"a\\xff\": "),
+    ] {
+        let report = run(arguments.into_iter().chain(["--json".as_ref()])).exits(2).says(message).json();
+        assert!(report["error"]["message"].as_str().unwrap().starts_with(message), "{report}");
+    }
+    let mut command = shmadm();
+    command.args(["leakcheck".as_ref(), name]).env("PATH", "/usr/bin:/bin");
+    finish(&mut command).exits(127).says("error: cannot run a\\xff: No such file or directory");
 }
 
 #[apply(test)]

@@ -68,8 +68,13 @@ fn a_removed_segment_is_not_said_to_end_with_its_namespace() {
 fn a_command_that_cannot_run_exits_126_or_127_as_in_shells() {
     for (command, code, words) in [
         ("no-such-command", 127, "error: cannot run no-such-command: No such file or directory (ENOENT, execve)"),
-        ("/etc/passwd", 126, "error: cannot run /etc/passwd: Permission denied (EACCES, execve)"),
-        ("/", 126, "error: cannot run /: Permission denied"),
+        (
+            "/etc/passwd",
+            126,
+            "error: cannot run /etc/passwd: Permission denied (EACCES, execve)\n\
+             cause: the file has mode 0644, which permits nobody to execute it\n",
+        ),
+        ("/", 126, "error: cannot run /: Permission denied (EACCES, execve)\ncause: it is a directory\n"),
     ] {
         let mut leakcheck = shmadm();
         leakcheck.args(["leakcheck", "--isolate", "always", "--", command]).env("PATH", "/usr/bin:/bin");

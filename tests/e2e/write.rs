@@ -111,6 +111,16 @@ fn megabytes_are_written_completely_at_odd_offsets() {
     }
 }
 
+#[apply(test)]
+fn a_text_that_begins_with_a_minus_sign_is_written_after_dashes() {
+    let name = oracle::create(0, 50, 0o600).to_string();
+    for text in ["-5", "-1.5", "-1e5", "-"] {
+        run(["write", &name, text]).exits(2).says(&format!("invalid text \"{text}\": write it after --\n"));
+        run(["write", &name, "--", text]).exits(0);
+    }
+    run(["write", &name, "--type", "i32", "-5"]).exits(0);
+}
+
 /// Writes from each kind of source into the middle of a segment, and compares the whole contents.
 #[apply(test)]
 fn each_source_writes_exactly_its_bytes() {
@@ -129,7 +139,7 @@ fn each_source_writes_exactly_its_bytes() {
     };
     check(&["grün\n"], b"", "grün\n".as_bytes());
     check(&[""], b"not this", b"");
-    check(&["-1"], b"", b"-1");
+    check(&["--", "-1"], b"", b"-1");
     check(&["--input", path], b"not this", b"\x00from\nfile\xff");
     check(&[], b"from\0pipe", b"from\0pipe");
     check(&["--input", "-"], b"from pipe", b"from pipe");

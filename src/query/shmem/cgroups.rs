@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::model::Memory;
+use crate::model::{Memory, path_text};
 use crate::procfs;
 use crate::query::host::System;
 
@@ -29,7 +29,7 @@ fn add(directory: &Path, name: &str, depth: u32, groups: &mut BTreeMap<String, M
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
     let below = entries.filter(|entry| depth < MAX_DEPTH && entry.file_type().is_ok_and(|kind| kind.is_dir()));
     let below = below.map(|entry| {
-        let path = format!("{}/{}", name.trim_end_matches('/'), entry.file_name().to_string_lossy());
+        let path = format!("{}/{}", name.trim_end_matches('/'), path_text(entry.file_name().as_ref()));
         add(&entry.path(), &path, depth + 1, groups)
     });
     let below: u64 = below.sum();
