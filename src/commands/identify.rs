@@ -59,14 +59,14 @@ struct Report {
 pub(crate) fn run(args: &IdentifyArgs, context: &mut Context) -> Result<Exit, Error> {
     let rules = rules(args)?;
     let needs = Needs::STATE | Needs::ATTACHERS;
-    let (mut objects, mut errors) = if args.segments.is_empty() {
+    let (mut objects, errors) = if args.segments.is_empty() {
         let mut all = inventory(&context.system, needs)?;
         all.extend(named_objects(context, needs, false)?.unwrap_or_default());
         (all, Vec::new())
     } else {
         resolve_all(context, &args.segments, needs).into_objects()
     };
-    check_any_found(context, !objects.is_empty() || args.segments.is_empty(), &mut errors)?;
+    check_any_found(context, !objects.is_empty() || args.segments.is_empty(), &errors)?;
     if args.probe {
         query::probe(&context.system, &mut objects);
     }

@@ -186,14 +186,13 @@ fn resolve_all(context: &Context, targets: &[Target], needs: Needs) -> Resolved 
     resolved
 }
 
-/// If nothing was found, prints all failures but the last, and returns that with their common kind.
-fn check_any_found(context: &mut Context, any: bool, failed: &mut Vec<Error>) -> Result<(), Error> {
+/// If nothing was found, prints all failures but the last, and returns that with their common kind. Usually they are one.
+fn check_any_found(context: &mut Context, any: bool, failed: &[Error]) -> Result<(), Error> {
     match Exit::of(failed.iter().map(|error| error.kind)) {
         Exit::Failed(kind) if !any => {
-            // The report is that of one segment.
-            let mut failed = if context.json() { std::mem::take(failed) } else { grouped(&*failed) };
-            let last = failed.pop();
-            failed.iter().for_each(|error| context.ui.error(error));
+            let mut groups = grouped(failed);
+            let last = groups.pop();
+            groups.iter().for_each(|error| context.ui.error(error));
             last.map_or(Ok(()), |last| Err(Error { kind, ..last }))
         }
         _ => Ok(()),

@@ -64,9 +64,9 @@ pub(crate) fn run(args: &StatArgs, context: &mut Context) -> Result<Exit, Error>
     let are_objects = are_objects(context.format, &args.segments)?;
     let needs = Needs::RECORD | Needs::COMMANDS | Needs::CONTENTS | Needs::DIRECTORIES;
     let Resolved { found, failed } = resolve_all(context, &args.segments, needs);
-    let (targets, mut errors): (Vec<_>, Vec<_>) = failed.into_iter().unzip();
+    let (targets, errors): (Vec<_>, Vec<_>) = failed.into_iter().unzip();
     let mut objects: Vec<Object> = found.into_iter().map(|(_, object)| object).collect();
-    check_any_found(context, !objects.is_empty(), &mut errors)?;
+    check_any_found(context, !objects.is_empty(), &errors)?;
     if args.probe {
         probe(&context.system, &mut objects);
     }

@@ -70,7 +70,7 @@ fn merged(first: Error, names: &[&str]) -> Error {
     let (count, listed) = (names.len(), enumerate(&listed, "and"));
     let after = after.replace(" it is ", " they are ").replace(": it has ", ": they have ");
     let message = format!("{before}{count} {nouns} ({listed}){after}");
-    Error { message, ..first }
+    Error { message, target: None, ..first }
 }
 
 #[cfg(test)]

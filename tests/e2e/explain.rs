@@ -161,6 +161,11 @@ fn the_same_failure_of_many_segments_is_one_error() {
         "error: cannot find 3 segments (0x7007, 0x7008 and 0x7009): \
                          No such file or directory (ENOENT, shmget)"
     );
+    for command in ["stat", "who", "identify"] {
+        let ran = run([command, "0x7007", "0x7008", "0x7009", "--json"]).exits(3);
+        assert_eq!(format!("error: {}", ran.json()["error"]["message"].as_str().unwrap()), stat[0]);
+        assert_eq!(lines(ran)[0], stat[0]);
+    }
 }
 
 #[apply(test)]

@@ -209,7 +209,7 @@ fn a_missing_segment_does_not_hide_the_others() {
 fn only_missing_segments_are_an_error_object() {
     run(["who", "99"]).exits(3).prints_nothing();
     for command in ["who", "stat"] {
-        let ran = run([command, "98", "99", "--json"]).exits(3).says("cannot find segment 98");
+        let ran = run([command, "98", "99", "--json"]).exits(3).says("cannot find 2 segments (98 and 99): ");
         assert_eq!(ran.json()["error"]["kind"], "not-found", "{ran:?}");
     }
 }
