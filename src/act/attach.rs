@@ -38,10 +38,11 @@ pub(crate) fn attach(
             }
         };
         let message = format!("cannot attach segment {id}: the detach that follows {would} destroy it");
+        let read_only = if access == Access::ReadOnly { "--read-only " } else { "" };
         return Err(Error::new(Kind::Refused, message)
             .target(id.to_string())
             .cause(cause)
-            .hint("keep it attached", shmadm(format!("attach {id} --background"))));
+            .hint("keep it attached", shmadm(format!("attach {id} {read_only}--background"))));
     }
     Attachment::new(id, access, exec, address)
         .map_err(|error| explain(system, &Attempt::Attach { id, access, exec, address, remap: false }, error))

@@ -108,6 +108,18 @@ fn check(system: &System, seen: &Object, seen_sysv: &SysV, now: &Object, how: Re
 /// Adds to the refusal to remove an attached segment what the caller can do.
 fn with_remedy(system: &System, now: &Object, refusal: Error) -> Error {
     let id = now.sysv().id;
+    let refusal = match may_control(system, now) {
+        Some(false) => {
+            let mut users = Vec::new();
+            for user in [system.user(now.uid), system.user(now.sysv().cuid), "root".to_owned()] {
+                if !users.contains(&user) {
+                    users.push(user);
+                }
+            }
+            refusal.also(&format!("only {} can remove it", users.join(" or ")))
+        }
+        _ => refusal,
+    };
     if has_only_own_holders(system, now) {
         refusal.hint("end your background attachments first", shmadm(format!("detach {id}")))
     } else if now.sysv().dest {
@@ -116,13 +128,7 @@ fn with_remedy(system: &System, now: &Object, refusal: Error) -> Error {
             shmadm(format!("who {id}")),
         )
     } else if may_control(system, now) == Some(false) {
-        let mut users = Vec::new();
-        for user in [system.user(now.uid), system.user(now.sysv().cuid), "root".to_owned()] {
-            if !users.contains(&user) {
-                users.push(user);
-            }
-        }
-        refusal.also(&format!("only {} can remove it", users.join(" or ")))
+        refusal
     } else {
         refusal.hint(
             "mark for destruction, which frees the key now and the memory at the last detach",

@@ -15,6 +15,7 @@ use crate::contents::{self, ALGORITHM, Sink};
 use crate::error::{Error, Exit, Kind, again, shmadm};
 use crate::model::{Ident, Key, KeySpec, Mode, Needs, Object, ObjectName, Recorded, Sidecar, path_text};
 use crate::process::{Guard, Hold, Interrupts, StartedHolder, start_holder};
+use crate::query::{System, find_by_key, may_control};
 
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Recreate a segment or POSIX object from a dump",
@@ -167,23 +168,26 @@ fn create(
         held: args.hold,
         ..Creation::default()
     };
-    match create_guarded(context, &creation, interrupts).map_err(replace_hints)? {
+    match create_guarded(context, &creation, interrupts).map_err(|error| replace_hints(&context.system, error))? {
         (Opened::New(pending), guard) => Ok((pending, guard)),
         (Opened::Existing(_), _) => Err(Error::new(Kind::Exists, "cannot restore: a segment with this key exists")),
     }
 }
 
 /// Replaces the hints of `create` for an existing key.
-fn replace_hints(mut error: Error) -> Error {
+fn replace_hints(system: &System, mut error: Error) -> Error {
     if error.kind != Kind::Exists {
         return error;
     }
     error.hints.clear();
     let key = error.target.clone().unwrap_or_default();
-    error
+    let error = error
         .hint("use another key", again("--key random"))
-        .hint("show the segment with this key", shmadm(format!("stat {key}")))
-        .hint("remove it", shmadm(format!("rm {key}")))
+        .hint("show the segment with this key", shmadm(format!("stat {key}")));
+    let found = Key::parse(&key).ok().and_then(|key| find_by_key(system, key));
+    let Some(found) = found.filter(|found| !found.is_in_use()) else { return error };
+    let remove = shmadm(format!("rm {key}"));
+    error.hint("remove it", if may_control(system, &found) == Some(false) { remove.sudo() } else { remove })
 }
 
 /// Writes the contents and checks that they are the recorded ones.

@@ -28,6 +28,13 @@ pub(super) fn name_access(bits: u16) -> &'static str {
     }
 }
 
+/// Returns whether the mode certainly denies access to the caller, and no capability grants it.
+pub(super) fn is_denied(system: &System, segment: &Object, needed: u16) -> bool {
+    let (_, shift) = access_class(system, segment);
+    (segment.mode.bits() >> shift) & needed != needed
+        && matches!(capability(system, CAP_IPC_OWNER), Capability::Missing | Capability::Ineffective)
+}
+
 /// Adds why the mode denies access to the caller. `needed` are the permission bits of one class.
 pub(super) fn explain_access(system: &System, error: Error, segment: &Object, needed: u16) -> Error {
     let (owner, group) = (system.user(segment.uid), system.group(segment.gid));

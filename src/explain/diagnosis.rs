@@ -8,6 +8,7 @@ use nix::libc;
 
 use super::access::{
     DENIED, NOT_IMPLEMENTED, READ, TOO_MANY_FILES, explain_access, explain_control, explain_lock, explain_lock_limit,
+    is_denied,
 };
 use super::address::{explain_address, explain_detach, explain_rounded_address, suggest_any_address};
 use super::attempt::Attempt;
@@ -134,19 +135,30 @@ fn explain_segment(system: &System, mut error: Error, attempt: &Attempt, id: Shm
             }
             error.hint("list the segments", shmadm("list"))
         }
-        (Errno::EINVAL, Some(segment)) => match attempt {
-            Attempt::Attach { address: Address::Any, remap: true, .. } => {
-                error.cause("SHM_REMAP requires an address, which is NULL")
+        (Errno::EINVAL, Some(segment)) => {
+            let mut error = match attempt {
+                Attempt::Attach { address: Address::Any, remap: true, .. } => {
+                    error.cause("SHM_REMAP requires an address, which is NULL")
+                }
+                Attempt::Attach { address: Address::Exact(address), .. } => {
+                    explain_address(system, error, *address, segment.size)
+                }
+                Attempt::Attach { address: Address::Rounded(address), .. } => {
+                    explain_rounded_address(system, error, *address, segment.size)
+                }
+                Attempt::Set(_) => {
+                    error.cause("the new owner or group has no mapping in the user namespace of the caller")
+                }
+                _ => error,
+            };
+            let needed = attempt.needed_access();
+            if matches!(attempt, Attempt::Attach { .. }) && is_denied(system, &segment, needed) {
+                // With another address, the call would fail because of this.
+                error = explain_access(system, error, &segment, needed);
+                error.hints.clear();
             }
-            Attempt::Attach { address: Address::Exact(address), .. } => {
-                explain_address(system, error, *address, segment.size)
-            }
-            Attempt::Attach { address: Address::Rounded(address), .. } => {
-                explain_rounded_address(system, error, *address, segment.size)
-            }
-            Attempt::Set(_) => error.cause("the new owner or group has no mapping in the user namespace of the caller"),
-            _ => error,
-        },
+            error
+        }
         (Errno::EACCES, Some(segment)) => explain_access(system, error, &segment, attempt.needed_access()),
         (Errno::EFAULT, _) => error.cause(BAD_POINTER),
         (Errno::ENFILE, _) => error.cause(TOO_MANY_FILES),

@@ -104,6 +104,24 @@ fn hints_of_create_keep_what_was_typed() {
 
 #[apply(test)]
 #[requires(Root)]
+fn hints_consider_the_rights_of_the_caller_too() {
+    let id = oracle::create(0x4d2, 4096, 0o644);
+    let name = id.to_string();
+    let as_nobody = |arguments: &[&str]| finish(shmadm_as(NOBODY).args(arguments));
+    let denied = "mode 0644, owner root:root: user nobody (other) has read access only";
+    let ran = as_nobody(&["attach", &name, "--address", "0x123"]).exits(1).says(&format!("; {denied}\n"));
+    assert!(!ran.stderr.contains("hint:"), "{ran:?}");
+    as_nobody(&["attach", &name, "--address", "0x123", "--read-only"]).exits(1).says("hint: ");
+    sysctl("shm_rmid_forced", 1);
+    let hints = hints_run_as(NOBODY, &["read", &name, "--text"]);
+    assert_eq!(hints, [format!("shmadm attach {name} --read-only --background")]);
+    // The holder is nobody's, but only root may remove the segment.
+    as_nobody(&["rm", &name]).exits(5).says("; only root can remove it\n").says("`shmadm detach ");
+    as_nobody(&["detach", &name]).exits(0);
+}
+
+#[apply(test)]
+#[requires(Root)]
 fn hints_for_another_user_run_as_printed() {
     let id = oracle::create(0, 4096, 0o600).to_string();
     let attached = Attached::new(id.parse().unwrap());

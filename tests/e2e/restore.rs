@@ -56,6 +56,10 @@ fn accepts_another_key_and_mode_and_a_holder() {
     let ran = run(["restore", &path]).exits(6).prints_nothing();
     assert!(ran.stderr.contains(&format!("hint: use another key: `shmadm restore {path} --key random`")), "{ran:?}");
     assert!(ran.stderr.contains("hint: remove it: `shmadm rm 0x000004d2`"), "{ran:?}");
+    let attached = Attached::new(id);
+    let ran = run(["restore", &path]).exits(6);
+    assert!(!ran.stderr.contains("hint: remove it"), "{ran:?}");
+    drop(attached);
     assert_eq!(oracle::rows().len(), 1);
     let ran = run(["restore", &path, "--key", "5", "--mode", "644", "--hold", "--json"]).exits(0);
     let holder = Holder::new(i32::try_from(ran.json()["holder"].as_i64().unwrap()).unwrap());
