@@ -127,7 +127,14 @@ fn description(command: &clap::Command, name: &str, is_main: bool) -> String {
     roff.control("SH", ["DESCRIPTION"]);
     match COMMANDS.iter().find(|command| name.strip_prefix("shmadm-") == Some(command.name)) {
         Some(command) => command.manual.description.split("\n\n").for_each(|text| paragraph(&mut roff, text)),
-        None => paragraph(&mut roff, &format!("{about}.")),
+        None => {
+            paragraph(&mut roff, &format!("{about}."));
+            command
+                .get_after_help()
+                .filter(|_| !is_main)
+                .into_iter()
+                .for_each(|more| paragraph(&mut roff, &more.to_string()));
+        }
     }
     if is_main {
         paragraph(

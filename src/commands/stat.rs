@@ -2,6 +2,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::args::{TARGETS_HELP, target, time_style};
+use super::list::STATES;
 use super::{Context, Manual, Resolved, are_objects, check_any_found, resolve_all};
 use crate::error::{Error, Exit};
 use crate::model::{Key, Needs, Object, Target};
@@ -28,6 +29,7 @@ pub(crate) const MANUAL: Manual = Manual {
 };
 
 #[derive(Args, Debug)]
+#[command(after_help = STATES)]
 pub(crate) struct StatArgs {
     #[arg(help = TARGETS_HELP, value_name = "SEGMENT", allow_negative_numbers = true, required = true, value_parser = target())]
     segments: Vec<Target>,

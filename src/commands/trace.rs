@@ -94,8 +94,8 @@ pub(crate) struct TraceArgs {
     #[arg(long)]
     summary: bool,
 
-    /// Trace children and threads, which is always done
-    #[arg(short, long, hide = true)]
+    /// Accepted for users of strace: children and threads are always traced
+    #[arg(short, long)]
     follow: bool,
 
     /// Command and its arguments

@@ -61,8 +61,16 @@ pub(crate) struct DemoArgs {
 #[derive(Subcommand, Debug)]
 enum RoleCommand {
     /// Write an integer every second until Ctrl-C
+    #[command(after_help = "The writer attaches the segment with key 1234, or creates it, and stores a random 32-bit \
+                            integer at offset 0 in each round. At the end it detaches the segment, and removes it if \
+                            it created it. A segment that looks like that of another program is not written to.")]
     Writer(PaceArgs),
     /// Read the integer every second until Ctrl-C
+    #[command(
+        after_help = "The reader attaches the segment with key 1234, or creates it, and shows the 32-bit integer \
+                            at offset 0 in each round. At the end it detaches the segment, and removes it if it created \
+                            it."
+    )]
     Reader(PaceArgs),
 }
 

@@ -50,7 +50,8 @@ pub(crate) const MANUAL: Manual = Manual {
             --bytes and --time apply to the table. CSV, TSV and JSON always contain bytes and RFC 3339 times in UTC.",
 };
 
-const STATES: &str = "STATE of a segment is the first of these that holds:
+/// The meaning of STATE, for the help.
+pub(in crate::commands) const STATES: &str = "STATE of a segment is the first of these that holds:
   dest           marked for destruction, still attached
   in-use         attached
   idle           not attached; creator or last user is running
