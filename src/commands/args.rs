@@ -182,3 +182,20 @@ pub(crate) fn word<T: Clone + Send + Sync + 'static>(
 pub(crate) fn time_style() -> impl TypedValueParser<Value = TimeStyle> {
     word([("relative", TimeStyle::Relative), ("iso", TimeStyle::Iso), ("unix", TimeStyle::Unix)])
 }
+
+/// The meaning of STATE, for the help.
+pub(super) const STATES: &str = "STATE of a segment is the first of these that holds:
+  dest           marked for destruction, still attached
+  in-use         attached
+  idle           not attached; creator or last user is running
+  unknown        not attached; cannot determine whether they are running
+  orphan         not attached; creator and last user have exited
+
+STATE of a POSIX object is the first of these that holds:
+  unlinked       has no name; exists because a process has it open or mapped
+  in-use         open or mapped
+  unknown        no user found, but not every process could be inspected
+  idle           not in use; the process whose pid is in its name is running
+  kept           not in use; its program keeps or needs it nevertheless
+  orphan         not in use; its creator has exited
+  unused         not in use; nothing shows which process created it";

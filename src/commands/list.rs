@@ -4,7 +4,6 @@ mod objects;
 use clap::Args;
 
 pub(crate) use self::manual::MANUAL;
-pub(super) use self::manual::STATES;
 use self::manual::columns_help;
 use self::objects::list_with_objects;
 use super::all_namespaces::{Survey, survey, warn_of_strays};

@@ -1,8 +1,8 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::args::{TARGETS_HELP, target, time_style};
-use super::list::STATES;
+use super::args::{STATES, TARGETS_HELP, target, time_style};
+
 use super::{Context, Manual, Resolved, are_objects, check_any_found, resolve_all};
 use crate::error::{Error, Exit};
 use crate::model::{Key, Needs, Object, Target};

@@ -1,7 +1,7 @@
 //! The holder: a background process that keeps a segment attached or a POSIX object mapped.
 //!
-//! It attaches, writes the address or the errno to a pipe, closes the pipe, and waits for a signal. There are no state
-//! files: if it is killed, the kernel detaches the segment. The file of an object is opened by its parent, and is its
+//! It attaches, writes the address or the errno to a pipe, closes the pipe, and waits for a signal. If it is killed,
+//! the kernel detaches the segment, and no state file is left. The file of an object is opened by its parent, and is its
 //! standard input until it is mapped.
 //!
 //! `query::holders` recognises a holder by its properties: the name, the user, the IPC namespace, and a mapping whose

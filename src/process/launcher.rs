@@ -132,7 +132,7 @@ fn why_denied(name: &CStr) -> String {
     match found {
         Some(file) if file.is_dir() => "it is a directory".to_owned(),
         Some(file) if file.mode() & 0o111 == 0 => {
-            format!("the file has mode {:04o}, which permits nobody to execute it", file.mode() & 0o7777)
+            format!("the file is not executable (mode {:04o})", file.mode() & 0o7777)
         }
         _ => "its mode, or that of its interpreter or of a directory above one of these, denies you access, or its \
               file system is mounted with noexec"

@@ -2,7 +2,7 @@
 //! that it enters or creates, and waits that a signal ends.
 //!
 //! A helper process is this program, executed again through /proc/self/exe under another name, never a fork without
-//! execve. What it must know is in its arguments or comes through a pipe; there are no state files.
+//! execve. What it must know is in its arguments or comes through a pipe, never in state files.
 
 mod guard;
 mod helper;

@@ -129,7 +129,7 @@ pub(crate) fn respond_continue(listener: &impl AsFd, call: u64) -> Result<(), Er
     still_waits(respond).map(drop)
 }
 
-/// Makes an ioctl about a received call; returns whether the call still waited.
+/// Repeats an ioctl about a received call while it is interrupted; returns whether the call still waited.
 fn still_waits(ioctl: impl Fn() -> c_int) -> Result<bool, Errno> {
     loop {
         match Errno::result(ioctl()) {

@@ -115,7 +115,7 @@ fn hints_consider_the_rights_of_the_caller_too() {
     sysctl("shm_rmid_forced", 1);
     let hints = hints_run_as(NOBODY, &["read", &name, "--text"]);
     assert_eq!(hints, [format!("shmadm attach {name} --read-only --background")]);
-    // The holder is nobody's, but only root may remove the segment.
+    // The holder belongs to the caller, but only root may remove the segment.
     as_nobody(&["rm", &name]).exits(5).says("; only root can remove it\n").says("`shmadm detach ");
     as_nobody(&["detach", &name]).exits(0);
 }

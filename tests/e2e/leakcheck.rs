@@ -72,7 +72,7 @@ fn a_command_that_cannot_run_exits_126_or_127_as_in_shells() {
             "/etc/passwd",
             126,
             "error: cannot run /etc/passwd: Permission denied (EACCES, execve)\n\
-             cause: the file has mode 0644, which permits nobody to execute it\n",
+             cause: the file is not executable (mode 0644)\n",
         ),
         ("/", 126, "error: cannot run /: Permission denied (EACCES, execve)\ncause: it is a directory\n"),
     ] {

@@ -1,6 +1,7 @@
 //! The texts of `list --help` and of its manual page.
 
 use crate::commands::Manual;
+use crate::commands::args::STATES;
 use crate::model::Object;
 use crate::render::{Column, FILE, SEGMENT};
 
@@ -49,23 +50,6 @@ pub(crate) const MANUAL: Manual = Manual {
             with those of the segment that has the key now.\n\n\
             --bytes and --time apply to the table. CSV, TSV and JSON always contain bytes and RFC 3339 times in UTC.",
 };
-
-/// The meaning of STATE, for the help.
-pub(in crate::commands) const STATES: &str = "STATE of a segment is the first of these that holds:
-  dest           marked for destruction, still attached
-  in-use         attached
-  idle           not attached; creator or last user is running
-  unknown        not attached; cannot determine whether they are running
-  orphan         not attached; creator and last user have exited
-
-STATE of a POSIX object is the first of these that holds:
-  unlinked       has no name; exists because a process has it open or mapped
-  in-use         open or mapped
-  unknown        no user found, but not every process could be inspected
-  idle           not in use; the process whose pid is in its name is running
-  kept           not in use; its program keeps or needs it nevertheless
-  orphan         not in use; its creator has exited
-  unused         not in use; nothing shows which process created it";
 
 pub(super) fn columns_help() -> String {
     let list = |columns: &[Column<Object>]| -> String {

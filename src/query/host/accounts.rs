@@ -101,7 +101,7 @@ impl System {
         uid == self.uid() && !self.is_unmapped_caller()
     }
 
-    /// Returns whether the caller's own uid may be shown in place of an unmapped one.
+    /// Returns whether the caller's own uid may be shown instead of an unmapped one.
     pub(crate) fn is_unmapped_caller(&self) -> bool {
         *self.cache.unmapped_caller.get_or_init(|| self.is_overflow(Account::User, self.effective_uid_here()))
     }

@@ -1,8 +1,8 @@
 //! Finds holders, the background processes that keep a segment attached or a POSIX object mapped.
 //!
-//! There are no state files that could be stale. A holder is a process named [`HOLDER_NAME`] of the same user in the
-//! same IPC namespace, with a mapping whose device is one on which the kernel keeps segments and whose inode is the
-//! segment's id, or that is of the object's file. The name of the mapping proves nothing, since any user can have a file of that name.
+//! A state file could be stale. A holder is a process named [`HOLDER_NAME`] of the same user in the same IPC namespace,
+//! with a mapping whose device is one on which the kernel keeps segments and whose inode is the segment's id, or that is
+//! of the object's file. The name of the mapping proves nothing, since any user can have a file of that name.
 
 use std::collections::HashSet;
 use std::ffi::CStr;
