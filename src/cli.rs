@@ -16,7 +16,7 @@ use clap::ArgMatches;
 use crate::commands::{Context, write};
 use crate::error::{Error, Exit, ExitCodes, Kind, again};
 use crate::model::path_text;
-use crate::process::{caught_signal, enter_namespace, pid_of, stdout_is_closed};
+use crate::process::{caught_signal, enter_namespace, name_for_nsenter, pid_of, stdout_is_closed};
 use crate::query::{DEV_SHM, ObjectsPlace, System};
 use crate::render::{Format, unknown_line};
 use crate::ui::{Color, Ui};
@@ -68,7 +68,8 @@ fn execute(program: &clap::Command, matches: &ArgMatches, arguments: &[OsString]
         Ok(exit) => codes.exit(exit),
         Err(error) => {
             let json = context.json();
-            report(context.ui, error, json, codes)
+            let name = globals.ns.as_deref().and_then(name_for_nsenter);
+            report(context.ui.with_namespace_for_others(name), error, json, codes)
         }
     }
 }

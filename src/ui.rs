@@ -140,7 +140,15 @@ impl Ui {
         namespace: Option<OsString>,
         directory: Option<OsString>,
     ) -> Self {
-        self.hints = HintContext { namespace, directory, line, is_root: rustix::process::geteuid().is_root() };
+        let is_root = rustix::process::geteuid().is_root();
+        self.hints = HintContext { namespace, directory, line, is_root, ..HintContext::default() };
+        self
+    }
+
+    /// Names the namespace of the command line for programs that do not know its number.
+    #[must_use]
+    pub(crate) fn with_namespace_for_others(mut self, name: Option<OsString>) -> Self {
+        self.hints.namespace_for_others = name;
         self
     }
 

@@ -23,7 +23,8 @@ pub(crate) use interrupts::Interrupts;
 pub(crate) use isolation::{isolate, isolate_objects};
 pub(crate) use launcher::launcher_main;
 pub(crate) use namespaces::{
-    enter_namespace, enterable_namespaces, limits_through_worker, list_through_worker, pid_of, visit_namespaces,
+    enter_namespace, enterable_namespaces, limits_through_worker, list_through_worker, name_for_nsenter, pid_of,
+    visit_namespaces,
 };
 pub(crate) use pair::{Pair, Role, is_demo_child};
 pub(crate) use standby::{STANDBY_NAME, standby_main};

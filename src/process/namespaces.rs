@@ -9,7 +9,7 @@
 //! program, executed again with `--ns`. `prune` does not remove through the worker, which would choose the segments
 //! again after the user has confirmed the list.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::fd::AsFd;
@@ -42,6 +42,13 @@ pub(crate) fn pid_of(argument: &OsStr) -> Option<i32> {
         Some(NamespaceName::Pid(pid)) => Some(pid),
         _ => None,
     }
+}
+
+/// Returns another name of a namespace that an argument names by its number: one that nsenter(1) accepts.
+pub(crate) fn name_for_nsenter(argument: &OsStr) -> Option<OsString> {
+    let Some(NamespaceName::Number(number)) = NamespaceName::parse(argument) else { return None };
+    let mut namespaces = census(&System::new()).ok()?.namespaces.into_iter();
+    namespaces.find(|namespace| namespace.number == number).map(|namespace| namespace.ns_argument().into())
 }
 
 /// Moves this process, which must be single-threaded, to an IPC namespace. Returns the id maps of the user namespace

@@ -53,6 +53,8 @@ impl Part {
 #[derive(Debug, Default)]
 pub(super) struct HintContext {
     pub(super) namespace: Option<OsString>,
+    /// The same namespace by another name, for programs that do not know its number.
+    pub(super) namespace_for_others: Option<OsString>,
     pub(super) directory: Option<OsString>,
     pub(super) line: CommandLine,
     pub(super) is_root: bool,
@@ -111,7 +113,8 @@ impl HintContext {
         {
             command.arguments.splice(0..0, ["--dir".into(), directory.clone()]);
         }
-        match &self.namespace {
+        let for_others = self.namespace_for_others.as_ref().filter(|_| command.program != Program::Shmadm);
+        match for_others.or(self.namespace.as_ref()) {
             Some(namespace) => command.in_namespace(namespace),
             None => Some(command),
         }
