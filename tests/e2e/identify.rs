@@ -96,6 +96,25 @@ fn rules_of_the_user_come_first() {
 }
 
 #[apply(test)]
+fn names_of_known_programs_are_recognised() {
+    for (name, expected) in [
+        ("app.running", "sysrepo\t"),
+        ("sr_ietf-interfaces.operational", "sysrepo\t"),
+        ("tt_h2d_4194304_1", "tt-metal\t4194304"),
+        ("tt_d2h_4194304_1_2", "tt-metal\t4194304"),
+        ("jack_default_0", "jack\t"),
+        ("jack_x", "jack\t"),
+        ("sglang_loads_x", "sglang\t"),
+    ] {
+        create(name, 32);
+        let options = ["list", "--posix", "--name", &format!("/{name}"), "--format", "tsv", "-o", "PRODUCT,MAKER"];
+        let listed = run([&options[..], &["--no-headings"]].concat()).exits(0).stdout;
+        assert_eq!(listed, format!("{expected}\n"), "{name}");
+    }
+    run(["rm", "/app.running"]).exits(5).says("it is kept between runs by sysrepo\n");
+}
+
+#[apply(test)]
 fn the_image_of_an_x11_client_is_marked_for_destruction() {
     let directory = tempfile::tempdir().unwrap();
     let server = directory.path().join("Xvfb");
