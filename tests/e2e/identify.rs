@@ -105,6 +105,8 @@ fn names_of_known_programs_are_recognised() {
         ("jack_default_0", "jack\t"),
         ("jack_x", "jack\t"),
         ("sglang_loads_x", "sglang\t"),
+        // Pid 0 is not that of a process.
+        ("torch_0_1_2", "pytorch\t"),
     ] {
         create(name, 32);
         let options = ["list", "--posix", "--name", &format!("/{name}"), "--format", "tsv", "-o", "PRODUCT,MAKER"];

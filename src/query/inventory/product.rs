@@ -84,7 +84,7 @@ impl Product {
     /// Returns what the name of an object shows, if it matches.
     pub(in crate::query) fn recognize<'a>(&'a self, name: &'a ObjectName) -> Option<Recognized<'a>> {
         let found = self.regex.as_ref()?.captures(name.file_name().to_str()?)?;
-        let maker = found.name("pid").and_then(|pid| pid.as_str().parse().ok());
+        let maker = found.name("pid").and_then(|pid| pid.as_str().parse().ok()).filter(|pid| *pid > 0);
         Some(Recognized {
             product: self,
             maker,
@@ -150,6 +150,7 @@ mod tests {
             ("psm_1a2b3c4", None),
             ("xpsm_1a2b3c4d", None),
             ("torch_4711_1234_0", Some(("pytorch", Some(4711)))),
+            ("torch_0_1234_0", Some(("pytorch", None))),
             ("sem.loky-12-abc_", Some(("loky", Some(12)))),
             ("joblib_memmapping_folder_33_ab_cd", Some(("joblib", Some(33)))),
             ("sem.mp-x1", Some(("python-multiprocessing", None))),
