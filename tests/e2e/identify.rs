@@ -117,6 +117,19 @@ fn names_of_known_programs_are_recognised() {
 }
 
 #[apply(test)]
+fn the_segments_of_a_database_are_recognised_by_its_processes() {
+    let directory = tempfile::tempdir().unwrap();
+    for (key, name) in [(1, "oracle"), (2, "ora_pmon_x")] {
+        let program = directory.path().join(name);
+        std::os::unix::fs::symlink("/proc/self/exe", &program).unwrap();
+        let mut process = Actor::spawn(&mut Command::new(program));
+        let id = oracle::create(key, 4096, 0o600);
+        process.attach(id);
+        assert_fields(&identify(&[&id.to_string()])[0], json!({ "product": "oracle", "evidence": ["users"] }));
+    }
+}
+
+#[apply(test)]
 fn the_image_of_an_x11_client_is_marked_for_destruction() {
     let directory = tempfile::tempdir().unwrap();
     let server = directory.path().join("Xvfb");
