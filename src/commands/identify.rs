@@ -58,7 +58,7 @@ struct Report {
 
 pub(crate) fn run(args: &IdentifyArgs, context: &mut Context) -> Result<Exit, Error> {
     let rules = rules(args)?;
-    let needs = Needs::STATE | Needs::ATTACHERS;
+    let needs = Needs::STATE | Needs::ATTACHERS | Needs::DIRECTORIES;
     let (mut objects, errors) = if args.segments.is_empty() {
         let mut all = inventory(&context.system, needs)?;
         all.extend(named_objects(context, needs, false)?.unwrap_or_default());

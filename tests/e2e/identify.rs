@@ -130,6 +130,14 @@ fn the_segments_of_a_database_are_recognised_by_its_processes() {
 }
 
 #[apply(test)]
+fn a_directory_is_identified_by_its_name() {
+    std::fs::create_dir("/dev/shm/ols").unwrap();
+    let expected = json!({ "target": "/ols", "product": "openlitespeed", "evidence": ["name"] });
+    assert_fields(&identify(&[])[0], expected.clone());
+    assert_fields(&identify(&["/ols"])[0], expected);
+}
+
+#[apply(test)]
 fn the_image_of_an_x11_client_is_marked_for_destruction() {
     let directory = tempfile::tempdir().unwrap();
     let server = directory.path().join("Xvfb");
