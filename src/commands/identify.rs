@@ -78,7 +78,7 @@ pub(crate) fn run(args: &IdentifyArgs, context: &mut Context) -> Result<Exit, Er
         context.report(&Report { identities })?;
     } else {
         let rows = found.into_iter().map(|(identity, object)| IdentityRow::new(identity, &object)).collect();
-        let style = args.table.style(context, &["EVIDENCE", "MAKER"]);
+        let style = args.table.style(context, &["EVIDENCE", "MAKER", "WHAT"]);
         context.print_rows("identities", &IDENTITIES.iter().collect::<Vec<_>>(), rows, &style)?;
     }
     Ok(exit_with(context, &errors))

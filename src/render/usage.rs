@@ -95,7 +95,7 @@ pub(crate) fn bar(part: u64, whole: u64, unicode: bool) -> String {
 }
 
 const COMMAND: Column<UsageRow> = detail("COMMAND");
-const MOUNT: Column<UsageRow> = detail("MOUNT");
+const MOUNT: Column<UsageRow> = detail("MOUNT").name_shortened_to(12);
 const NOTE: Column<UsageRow> = detail("NOTE").sentence_shortened_to(12);
 
 const fn detail(name: &'static str) -> Column<UsageRow> {

@@ -8,7 +8,7 @@ use crate::actor::Actor;
 use crate::fixtures::assert_fields;
 use crate::objects::create;
 use crate::oracle;
-use crate::support::{file, run};
+use crate::support::{file, finish, run, shmadm};
 
 /// Identifies targets, or everything.
 fn identify(targets: &[&str]) -> Value {
@@ -135,6 +135,17 @@ fn a_directory_is_identified_by_its_name() {
     let expected = json!({ "target": "/ols", "product": "openlitespeed", "evidence": ["name"] });
     assert_fields(&identify(&[])[0], expected.clone());
     assert_fields(&identify(&["/ols"])[0], expected);
+}
+
+#[apply(test)]
+fn on_a_narrow_terminal_a_target_stays_a_name() {
+    create("psm_1a2b3c4d", 4096);
+    create("libpod_rootless_lock_1000", 4096);
+    let table = finish(shmadm().envs([("COLUMNS", "60"), ("LC_ALL", "C")]).arg("identify")).exits(0).stdout;
+    assert!(table.lines().all(|line| line.len() <= 60), "{table}");
+    let mut targets: Vec<&str> = table.lines().skip(1).filter_map(|line| line.split_whitespace().next()).collect();
+    targets.sort_unstable();
+    assert_eq!(targets, ["/libpo..._1000", "/psm_1a2b3c4d"]);
 }
 
 #[apply(test)]
