@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde::Serialize;
@@ -28,10 +28,13 @@ pub(crate) const MANUAL: Manual = Manual {
     ],
     json: "{\"schema\":1,\"identities\":[{\"target\":\"/torch_4711_1_0\",\"product\":\"pytorch\",\"what\":\"…\",\"evidence\":[\"name\"],\"confidence\":\"certain\"|\"likely\"|\"guess\",\"maker\":4711|null,\"maker_running\":true|false|null,\"keep\":false,\"cleanup\":null,\"source\":\"…\"}]}. \
            Segments and objects to which no rule applies are omitted.",
-    notes: "--rules FILE adds rules, which precede the built-in ones. The file is TOML; each [[product]] has id and source, and may have \
-            pattern (a regular expression for the file name, with the creator's pid as (?<pid>…)), what, keep, cleanup, \
-            users (names of processes), segments (users identify segments too), dest (only segments that are \
-            marked for destruction) and keys.",
+    notes: "--rules FILE adds rules, which precede the built-in ones and decide STATE too. Other commands do not know \
+            them. The file is TOML; each [[product]] has id and source, and may have pattern (a regular expression for \
+            the file name, with the creator's pid as (?<pid>…), in another base than 10 if base is given), what, keep, \
+            cleanup, users (names of processes), segments (users identify segments too), dest (only segments that are \
+            marked for destruction) and keys. together marks objects that the program needs together: those with the \
+            same (?<unit>…) in pattern. (?<lock>…) is in the names of its lock files, and magic is the integer with \
+            which some of its objects begin.",
 };
 
 #[derive(Args, Debug)]
@@ -57,7 +60,9 @@ struct Report {
 }
 
 pub(crate) fn run(args: &IdentifyArgs, context: &mut Context) -> Result<Exit, Error> {
-    let rules = rules(args)?;
+    if let Some(path) = &args.rules {
+        context.system.set_rules(rules(path)?);
+    }
     let needs = Needs::STATE | Needs::ATTACHERS | Needs::DIRECTORIES;
     let (mut objects, errors) = if args.segments.is_empty() {
         let mut all = inventory(&context.system, needs)?;
@@ -71,7 +76,7 @@ pub(crate) fn run(args: &IdentifyArgs, context: &mut Context) -> Result<Exit, Er
         query::probe(&context.system, &mut objects);
     }
     add_attachers(&context.system, &mut objects)?;
-    let identify = |object: Object| (query::identify(&context.system, &rules, &object), object);
+    let identify = |object: Object| (query::identify(&context.system, &object), object);
     let found: Vec<(Option<Identification>, Object)> = objects.into_iter().map(identify).collect();
     if context.json() {
         let identities = found.into_iter().filter_map(|(identity, _)| identity).collect();
@@ -84,8 +89,7 @@ pub(crate) fn run(args: &IdentifyArgs, context: &mut Context) -> Result<Exit, Er
     Ok(exit_with(context, &errors))
 }
 
-fn rules(args: &IdentifyArgs) -> Result<Rules, Error> {
-    let Some(path) = &args.rules else { return Ok(Rules::default()) };
+fn rules(path: &Path) -> Result<Rules, Error> {
     let (name, text) = read_whole(path, |_| Ok(()))?;
     let invalid = |why: String| Error::new(Kind::Failed, format!("cannot read rules from {name}: {why}"));
     let text = String::from_utf8(text).map_err(|error| invalid(error.to_string()))?;

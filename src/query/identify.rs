@@ -1,41 +1,24 @@
 //! The program that an object belongs to, by the rules of products.toml and of the user.
 
 use super::host::{ProcessStatus, System};
-use super::inventory::{Product, Recognized, begins_with, builtin_products};
+use super::inventory::begins_with;
+use super::product::{Product, Recognized};
 use super::state::{creator_and_last_user, maker_status};
 use super::users::open_via_attacher;
 use crate::model::{Confidence, Evidence, Identification, Object, ObjectKind, Posix, SysV};
 
-/// Rules for programs, those of the user first.
-#[derive(Debug, Default)]
-pub(crate) struct Rules {
-    own: Vec<Product>,
-}
-
-impl Rules {
-    /// Parses rules in the format of products.toml.
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        Ok(Self { own: Product::parse(text)? })
-    }
-
-    fn all(&self) -> impl Iterator<Item = &Product> {
-        self.own.iter().chain(builtin_products())
-    }
-}
-
 /// Identifies the program of an object whose users are known; `None` if no rule applies.
-pub(crate) fn identify(system: &System, rules: &Rules, object: &Object) -> Option<Identification> {
+pub(crate) fn identify(system: &System, object: &Object) -> Option<Identification> {
     match &object.kind {
-        ObjectKind::Posix(posix) => identify_object(system, rules, object, posix),
-        ObjectKind::SysV(segment) => identify_segment(system, rules, object, segment),
+        ObjectKind::Posix(posix) => identify_object(system, object, posix),
+        ObjectKind::SysV(segment) => identify_segment(system, object, segment),
     }
 }
 
 /// Adds the programs to segments whose attachers are known.
 pub(crate) fn add_products(system: &System, segments: &mut [Object]) {
-    let rules = Rules::default();
     for segment in segments {
-        segment.product = identify(system, &rules, segment).map(|found| found.product.into());
+        segment.product = identify(system, segment).map(|found| found.product.into());
     }
 }
 
@@ -55,9 +38,9 @@ fn identity(object: &Object, product: &Product, mut evidence: Vec<Evidence>) -> 
     }
 }
 
-fn identify_object(system: &System, rules: &Rules, object: &Object, posix: &Posix) -> Option<Identification> {
+fn identify_object(system: &System, object: &Object, posix: &Posix) -> Option<Identification> {
     let name = posix.name.as_ref()?;
-    let Recognized { product, maker, .. } = rules.all().find_map(|product| product.recognize(name))?;
+    let Recognized { product, maker, .. } = system.rules().find(name)?;
     let mut evidence = vec![Evidence::Name];
     let users = posix.users.as_ref().map(|users| users.processes().map(|process| process[0].pid).collect::<Vec<_>>());
     if is_used_by(system, product, &users.unwrap_or_default()) {
@@ -70,11 +53,11 @@ fn identify_object(system: &System, rules: &Rules, object: &Object, posix: &Posi
     Some(Identification { maker, maker_running, ..identity(object, product, evidence) })
 }
 
-fn identify_segment(system: &System, rules: &Rules, object: &Object, segment: &SysV) -> Option<Identification> {
+fn identify_segment(system: &System, object: &Object, segment: &SysV) -> Option<Identification> {
     let attachers = object.attachers.clone().unwrap_or_default();
     let pids: Vec<i32> = attachers.processes().map(|process| process[0].pid).collect();
     let header = if pids.is_empty() { None } else { PostgresHeader::read(system, object) };
-    let found = rules.all().find_map(|product| {
+    let found = system.rules().all().find_map(|product| {
         let mut evidence = Vec::new();
         if product.id == POSTGRESQL && header.is_some() {
             evidence.push(Evidence::Content);

@@ -1,7 +1,7 @@
 //! Reads facts from the system. Nothing here changes the system, prints, or words anything for the user.
 //!
-//! A module names only modules before it in this order: failure, host, state, inventory, limits, filter, tally, swap,
-//! users, family, objects, identify, shmem.
+//! A module names only modules before it in this order: failure, product, host, state, inventory, limits, filter, tally,
+//! swap, users, family, objects, identify, shmem.
 
 mod failure;
 mod family;
@@ -11,6 +11,7 @@ mod identify;
 mod inventory;
 mod limits;
 mod objects;
+mod product;
 mod shmem;
 mod state;
 mod swap;
@@ -20,13 +21,14 @@ mod users;
 pub(crate) use failure::QueryError;
 pub(crate) use filter::{DEFAULT_MIN_IDLE, Filter, KeyFilter, Pattern};
 pub(crate) use host::*;
-pub(crate) use identify::{Rules, add_products, identify};
+pub(crate) use identify::{add_products, identify};
 pub(crate) use inventory::{as_semaphore, call_stat, each, find_by_key, inventory, key_exists, lookup};
 pub(crate) use limits::{limits, rmid_forced};
 pub(crate) use objects::{
     OpenError, add_users, anonymous_objects, needed_by, open_file, posix_objects, posix_objects_by_id,
     posix_objects_in, posix_usage, posix_usage_in, probe, refer_to_file, unlinked_objects, unlinked_objects_in,
 };
+pub(crate) use product::Rules;
 pub(crate) use shmem::{ShmemSurvey, charged_to_control_groups, survey_shmem};
 pub(crate) use state::{
     commands, creator_and_last_user, creator_and_last_user_now, last_user_preventing_orphan, state_now,

@@ -27,6 +27,7 @@ pub(crate) const LAYERS: &[(&[&str], &[&str])] = &[
         &["query"],
         &[
             "failure",
+            "product",
             "host",
             "state",
             "inventory",
@@ -58,7 +59,7 @@ pub(crate) const LAYERS: &[(&[&str], &[&str])] = &[
             "file_systems",
         ],
     ),
-    (&["query", "inventory"], &["resident", "complete", "product", "tree", "posix", "sysv"]),
+    (&["query", "inventory"], &["resident", "complete", "tree", "posix", "sysv"]),
     (
         &["query", "users"],
         &[

@@ -1,7 +1,9 @@
 //! `identify`: which programs segments and objects belong to.
 
+use std::fs::File;
 use std::process::Command;
 
+use nix::fcntl::{Flock, FlockArg};
 use serde_json::{Value, json};
 
 use crate::actor::Actor;
@@ -93,6 +95,63 @@ fn rules_of_the_user_come_first() {
     run(["identify", "--rules", rules]).exits(1).says("rules.toml: line 2: unknown field `name`");
     std::fs::write(rules, "[[products]]\nid = \"ours\"\nsource = \"\"\n").unwrap();
     run(["identify", "--rules", rules]).exits(1).says("rules.toml: line 1: unknown field `products`");
+}
+
+#[apply(test)]
+fn states_follow_the_rules_of_the_user_but_removals_do_not() {
+    let maker = Actor::start();
+    let directory = tempfile::tempdir().unwrap();
+    let text = "[[product]]
+id = 'kept'
+pattern = 'cache-.*'
+keep = true
+cleanup = 'cache clean'
+source = ''
+
+[[product]]
+id = 'hexadecimal'
+pattern = 'hex-(?<pid>[0-9a-f]+)'
+base = 16
+source = ''
+
+[[product]]
+id = 'locked'
+pattern = '(?<unit>job-[0-9]+)(?<lock>-lock)?'
+together = true
+source = ''
+";
+    let rules = file(directory.path(), "rules.toml", text.as_bytes());
+    let rules = rules.to_str().unwrap();
+    let running = format!("hex-{:x}", maker.pid());
+    for name in ["cache-1", "hex-400000", &running, "job-1", "job-2", "job-2-lock"] {
+        create(name, 4096);
+    }
+    let lock = File::create("/dev/shm/job-1-lock").unwrap();
+    let lock = Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, errno)| errno).unwrap();
+    let states = |targets: &[&str]| {
+        let table = run([&["identify", "--probe", "--rules", rules], targets].concat()).exits(0).stdout;
+        let state = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        let rows = table.lines().skip(1).map(state);
+        let mut rows: Vec<String> = rows.map(|row| format!("{} {} {}", row[0], row[1], row[5])).collect();
+        rows.sort_unstable();
+        rows
+    };
+    let expected = [
+        "/cache-1 kept kept".to_owned(),
+        "/hex-400000 hexadecimal orphan".to_owned(),
+        format!("/{running} hexadecimal idle"),
+        "/job-1 locked kept".to_owned(),
+        "/job-1-lock locked in-use".to_owned(),
+        "/job-2 locked orphan".to_owned(),
+        "/job-2-lock locked orphan".to_owned(),
+    ];
+    assert_eq!(states(&[]), expected.iter().map(String::clone).collect::<Vec<_>>());
+    assert_eq!(states(&["/job-2"]), ["/job-2 locked orphan"]);
+    drop(lock);
+    run(["prune", "--posix", "--older-than", "0s", "--yes"]).exits(0).says("nothing to prune\n");
+    run(["rm", "/cache-1"]).exits(0);
+    std::fs::write(rules, "[[product]]\nid = 'ours'\nsource = ''\npattern = 'x'\nbase = 1\n").unwrap();
+    run(["identify", "--rules", rules]).exits(1).says("rules.toml: ours: invalid base 1\n");
 }
 
 #[apply(test)]

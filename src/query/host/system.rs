@@ -16,6 +16,7 @@ use super::process::{self, ProcessStatus, SLACK_SECONDS};
 use crate::model::{Scope, Stamp, escape_invalid_utf8, is_decimal};
 use crate::procfs;
 use crate::query::failure::QueryError;
+use crate::query::product::Rules;
 use crate::sys;
 
 /// The inode number of the initial pid namespace (PROC_PID_INIT_INO of linux/proc_ns.h).
@@ -39,6 +40,8 @@ pub(crate) struct System {
     /// The start time of the program, so that a whole report has the same current time.
     now: Stamp,
     objects_place: ObjectsPlace,
+    /// By which programs are recognised.
+    rules: Rules,
     /// The id maps of the user namespace that was entered, if any.
     pub(in crate::query) ids: IdMaps,
     /// The process whose calls are explained, if it is not this one.
@@ -78,6 +81,7 @@ impl System {
             proc,
             now: Stamp(clock_gettime(ClockId::CLOCK_REALTIME).map_or(0, |time| time.tv_sec())),
             objects_place: ObjectsPlace::Path(PathBuf::from(DEV_SHM)),
+            rules: Rules::default(),
             ids: IdMaps::default(),
             caller: None,
             cache: Cache::default(),
@@ -130,6 +134,15 @@ impl System {
     pub(crate) fn with_objects_in(mut self, place: ObjectsPlace) -> Self {
         self.objects_place = place;
         self
+    }
+
+    /// Uses additional rules for programs, which nothing that removes objects may do.
+    pub(crate) fn set_rules(&mut self, rules: Rules) {
+        self.rules = rules;
+    }
+
+    pub(in crate::query) fn rules(&self) -> &Rules {
+        &self.rules
     }
 
     /// Returns whether the directory of POSIX objects is not the caller's /dev/shm.

@@ -3,7 +3,6 @@
 
 mod complete;
 mod posix;
-mod product;
 mod resident;
 mod sysv;
 mod tree;
@@ -11,7 +10,6 @@ mod tree;
 pub(super) use complete::{complete, complete_again, idle_seconds};
 pub(crate) use posix::as_semaphore;
 pub(super) use posix::{begins_with, nameless, residency};
-pub(super) use product::{Product, Recognized, builtin_products, find as find_product};
 pub(crate) use sysv::key_exists;
 pub(super) use tree::{open_listed, walk};
 

@@ -7,13 +7,13 @@
 use std::collections::HashSet;
 use std::os::fd::{AsFd, OwnedFd};
 
-use super::product::{self, Recognized};
 use super::tree::{self, open_listed};
 use crate::model::{
     FileKind, FileStat, FileType, Mode, Needs, Object, ObjectKind, ObjectName, Posix, SEMAPHORE_SIZE, Scope,
 };
 use crate::query::failure::QueryError;
 use crate::query::host::{ObjectDirectory, System};
+use crate::query::product::Recognized;
 use crate::sys::{self, Errno, Opening};
 
 /// Passes all objects of a directory to `show`, in the order of the directory.
@@ -85,7 +85,7 @@ fn object(system: &System, directory: &ObjectDirectory, name: ObjectName, stat: 
         }
         _ => {}
     }
-    if let Some(Recognized { product, maker, unit, is_lock }) = product::find(&name) {
+    if let Some(Recognized { product, maker, unit, is_lock }) = system.rules().find(&name) {
         object.product = Some(product.id.as_str().into());
         (posix.maker, posix.keep) = (maker, product.keep);
         posix.cleanup = product.cleanup.as_deref().map(Into::into);

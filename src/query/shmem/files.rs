@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::model::{FileId, FileStat, FileUsers, Holding, Ident, Instance, Memory, ObjectName, Source};
 use crate::query::host::{MountedFileSystem, System};
-use crate::query::inventory::{find_product, open_listed, residency, walk};
+use crate::query::inventory::{open_listed, residency, walk};
 use crate::query::objects::residency_of_nameless;
 use crate::query::users::{ObjectScan, UnlinkedFacts, UnlinkedFile};
 use crate::sys::Opening;
@@ -43,7 +43,8 @@ impl Files {
                     return;
                 }
                 let object = ObjectName::of_file(name.as_bytes()).filter(|_| has_objects && depth == 0);
-                let product = object.as_ref().and_then(|name| Some(find_product(name)?.product.id.as_str().into()));
+                let product =
+                    object.as_ref().and_then(|name| Some(system.rules().find(name)?.product.id.as_str().into()));
                 let (_, swap) = residency(system, stat, || open_listed(directory, name, stat, Opening::InspectNow));
                 list.push(NamedFile {
                     id: stat.file,

@@ -25,6 +25,9 @@ pub(crate) struct Product {
     pub(crate) what: Option<String>,
     /// The program's own command that cleans up.
     pub(crate) cleanup: Option<String>,
+    /// The base of the pid in a name.
+    #[serde(default = "decimal")]
+    base: u32,
     /// The names of the program's processes (proc_pid_comm(5)).
     #[serde(default)]
     pub(crate) users: Vec<String>,
@@ -42,9 +45,13 @@ pub(crate) struct Product {
     regex: Option<Regex>,
 }
 
+const fn decimal() -> u32 {
+    10
+}
+
 impl Product {
     /// Parses a table of products, and checks the patterns and keys in it.
-    pub(in crate::query) fn parse(text: &str) -> Result<Vec<Self>, String> {
+    fn parse(text: &str) -> Result<Vec<Self>, String> {
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
         struct Table {
@@ -64,6 +71,9 @@ impl Product {
                 let regex = Regex::new(&format!("^(?:{})$", product.pattern));
                 product.regex = Some(regex.map_err(|error| format!("{}: {error}", product.id))?);
             }
+            if !matches!(product.base, 2..=36) {
+                return Err(format!("{}: invalid base {}", product.id, product.base));
+            }
             if let Some(key) = product.keys.iter().find(|key| Key::parse(key).is_err()) {
                 return Err(format!("{}: invalid key {key:?}", product.id));
             }
@@ -76,18 +86,18 @@ impl Product {
     }
 
     /// Returns the name of the family of an object: of those with the same unit, or else with the same owner.
-    pub(super) fn family(&self, uid: u32, unit: Option<&str>) -> Option<Arc<str>> {
+    pub(in crate::query) fn family(&self, uid: u32, unit: Option<&str>) -> Option<Arc<str>> {
         let name = || unit.map_or_else(|| format!("{} of {uid}", self.id), |unit| format!("{} {unit}", self.id));
         self.together.then(|| name().into())
     }
 
     /// Returns what the name of an object shows, if it matches.
-    pub(in crate::query) fn recognize<'a>(&'a self, name: &'a ObjectName) -> Option<Recognized<'a>> {
+    fn recognize<'a>(&'a self, name: &'a ObjectName) -> Option<Recognized<'a>> {
         let found = self.regex.as_ref()?.captures(name.file_name().to_str()?)?;
-        let maker = found.name("pid").and_then(|pid| pid.as_str().parse().ok()).filter(|pid| *pid > 0);
+        let maker = found.name("pid").and_then(|pid| i32::from_str_radix(pid.as_str(), self.base).ok());
         Some(Recognized {
             product: self,
-            maker,
+            maker: maker.filter(|pid| *pid > 0),
             unit: found.name("unit").map(|unit| unit.as_str()),
             is_lock: found.name("lock").is_some(),
         })
@@ -105,16 +115,28 @@ pub(in crate::query) struct Recognized<'a> {
     pub(in crate::query) is_lock: bool,
 }
 
-/// Returns what a name shows, by the first product that it matches.
-pub(in crate::query) fn find(name: &ObjectName) -> Option<Recognized<'_>> {
-    builtin_products().iter().find_map(|product| product.recognize(name))
+/// Rules for programs, those of the user first.
+#[derive(Debug, Default)]
+pub(crate) struct Rules {
+    own: Vec<Product>,
 }
 
-/// Returns the products of products.toml.
-pub(in crate::query) fn builtin_products() -> &'static [Product] {
-    static PRODUCTS: LazyLock<Vec<Product>> =
-        LazyLock::new(|| Product::parse(include_str!("products.toml")).unwrap_or_default());
-    &PRODUCTS
+impl Rules {
+    /// Parses rules in the format of products.toml.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        Ok(Self { own: Product::parse(text)? })
+    }
+
+    pub(in crate::query) fn all(&self) -> impl Iterator<Item = &Product> {
+        static BUILTIN: LazyLock<Vec<Product>> =
+            LazyLock::new(|| Product::parse(include_str!("products.toml")).unwrap_or_default());
+        self.own.iter().chain(&*BUILTIN)
+    }
+
+    /// Returns what a name shows, by the first rule that it matches.
+    pub(in crate::query) fn find<'a>(&'a self, name: &'a ObjectName) -> Option<Recognized<'a>> {
+        self.all().find_map(|product| product.recognize(name))
+    }
 }
 
 #[cfg(test)]
@@ -125,7 +147,10 @@ mod tests {
     fn objects_with_the_same_unit_or_owner_are_a_family() {
         let family = |name: &str, uid| {
             let name = ObjectName::of_file(name.as_bytes()).unwrap();
-            find(&name).and_then(|found| found.product.family(uid, found.unit)).map(|family| family.to_string())
+            Rules::default()
+                .find(&name)
+                .and_then(|found| found.product.family(uid, found.unit))
+                .map(|family| family.to_string())
         };
         for name in ["fastrtps_port7411", "fastrtps_port7411_el", "fastrtps_port7411_sl", "sem.fastrtps_port7411_mutex"]
         {
@@ -142,7 +167,7 @@ mod tests {
     fn names_of_known_programs_are_recognised_with_the_pid_in_them() {
         let products = Product::parse(include_str!("products.toml")).unwrap();
         for product in products {
-            let page = include_str!("../../../docs/products.md");
+            let page = include_str!("../../docs/products.md");
             assert!(page.contains(&format!("`{}`", product.id)), "{} is not in docs/products.md", product.id);
         }
         for (name, expected) in [
@@ -181,8 +206,8 @@ mod tests {
             ("mine", None),
         ] {
             let name = ObjectName::of_file(name.as_bytes()).unwrap();
-            let found = find(&name);
-            assert_eq!(found.map(|found| (&*found.product.id, found.maker)), expected, "{name:?}");
+            let rules = Rules::default();
+            assert_eq!(rules.find(&name).map(|found| (&*found.product.id, found.maker)), expected, "{name:?}");
         }
     }
 }
