@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Kind, again, program, shmadm};
 use crate::explain::{describe_users, why_hidden};
-use crate::model::Object;
+use crate::model::{Claim, Object};
 use crate::query::{System, needed_by};
 
 /// Returns the refusal to remove an object that its program needs; `None` if it may be removed.
@@ -12,13 +12,13 @@ pub(super) fn refusal_to_keep(system: &System, seen: &Object) -> Result<Option<E
     let refused =
         |reason: String| Error::new(Kind::Refused, format!("cannot remove {ident}: {reason}")).target(ident.argument());
     let force = again("--force").on(ident.typed());
+    let with_cleanup = |refusal: Error| match &seen.posix().cleanup {
+        Some(cleanup) => refusal.hint(format!("let {product} clean up"), program(cleanup)),
+        None => refusal,
+    };
     if seen.posix().keep {
         let refusal = refused(format!("it is kept between runs by {product}"));
-        let refusal = match &seen.posix().cleanup {
-            Some(cleanup) => refusal.hint(format!("let {product} clean up"), program(cleanup)),
-            None => refusal,
-        };
-        return Ok(Some(refusal.hint("remove anyway", force)));
+        return Ok(Some(with_cleanup(refusal).hint("remove anyway", force)));
     }
     let Some(used) = needed_by(system, &[seen])?.pop().flatten() else { return Ok(None) };
     let reason = format!("it is kept while other objects of {product} are in use");
@@ -26,7 +26,10 @@ pub(super) fn refusal_to_keep(system: &System, seen: &Object) -> Result<Option<E
         true => format!("{}: {}", used.ident(), describe_users(system, &used)),
         false => format!("cannot determine whether {} is in use: {}", used.ident(), why_hidden(system, &used)),
     };
-    Ok(Some(refused(reason).cause(cause).hint("remove anyway", force)))
+    let refusal = refused(reason).cause(cause);
+    // A program with lock files does not clean up what it uses.
+    let refusal = if used.posix().claim == Some(Claim::Lock) { with_cleanup(refusal) } else { refusal };
+    Ok(Some(refusal.hint("remove anyway", force)))
 }
 
 /// Returns the refusal for a directory.

@@ -195,7 +195,7 @@ STATE of a POSIX object is the first of these that holds:
   unlinked       has no name; exists because a process has it open or mapped
   in-use         open or mapped
   unknown        no user found, but not every process could be inspected
-  idle           not in use; the process whose pid is in its name is running
+  idle           not in use; its creator or its program is running
   kept           not in use; its program keeps or needs it nevertheless
   orphan         not in use; its creator has exited
   unused         not in use; nothing shows which process created it";

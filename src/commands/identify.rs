@@ -17,7 +17,8 @@ pub(crate) const MANUAL: Manual = Manual {
                   the evidence, the pid of its creator, its state, and the program's own command for cleaning up, unless it \
                   is in use.\n\n\
                   EVIDENCE is, from strong to weak: content (it begins with the program's own header), users (the \
-                  processes that use it have the program's name), name, key. A name or key is not proof, since any \
+                  processes that use it have the program's name), lock (a process holds the program's lock on it or on \
+                  an object that belongs to it), name, key. A name or key is not proof, since any \
                   process can use it. Nothing is removed because of this evidence, and only STATE decides what is kept.\n\n\
                   Contents are read only with permission, and segments are never attached. Therefore, the key is the \
                   only evidence for a segment that no process has attached.",

@@ -11,6 +11,8 @@ named! {
         Content = "content",
         /// The programs that use it.
         Users = "users",
+        /// The lock that it holds.
+        Lock = "lock",
         Name = "name",
         Key = "key",
     }

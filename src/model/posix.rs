@@ -225,6 +225,10 @@ pub(crate) struct Posix {
     pub(crate) family_in_use: Option<bool>,
     /// Whether more than names shows that these are the program's.
     pub(crate) is_proven: bool,
+    /// Whether the program keeps it locked while it uses the others.
+    pub(crate) is_lock: bool,
+    /// What shows that the program is running.
+    pub(crate) claim: Option<Claim>,
     /// The pid of the creator, if the name contains it.
     pub(crate) maker: Option<i32>,
     /// Whether only its device, inode and a mapping are known, because the caller may not read its attributes.
@@ -266,6 +270,13 @@ impl Posix {
         let FileStat { btime, atime, mtime, ctime, .. } = self.stat;
         atime.max(mtime).max(ctime).max(btime.unwrap_or_default()).stamp()
     }
+}
+
+/// What shows that the program of a family is running, whether or not a process uses one of its objects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Claim {
+    /// A lock file of the family is locked.
+    Lock,
 }
 
 named! {

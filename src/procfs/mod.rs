@@ -1,6 +1,7 @@
 //! Parsers of /proc. Its root is a parameter, so that tests can use a directory of their own.
 
 mod limits;
+mod locks;
 mod maps;
 mod mounts;
 mod process;
@@ -12,6 +13,7 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 pub(crate) use limits::soft_limit;
+pub(crate) use locks::locked_files;
 pub(crate) use maps::{NamedMapping, file_mappings, mapping_at, mapping_count, segment_mappings};
 pub(crate) use mounts::{Mount, MountViews, mounted_namespaces, mounts};
 pub(crate) use process::{

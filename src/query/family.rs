@@ -11,7 +11,8 @@ use super::failure::QueryError;
 use super::host::System;
 use super::inventory;
 use super::state::state;
-use crate::model::{Device, FileId, Needs, Object};
+use crate::model::{Claim, Device, FileId, Needs, Object, Posix};
+use crate::procfs;
 
 /// A family, and the file system in which it is.
 type Key = (Device, Arc<str>);
@@ -43,18 +44,50 @@ pub(super) fn relatives<'a>(
     Ok(found)
 }
 
-/// Whether each family is in use (`None` if that is unknown), and whether it is proven to be its program's.
+/// Adds to objects with all their families, whose users must be known, what is known of these, and corrects their states.
+pub(super) fn judge<'a>(system: &System, objects: impl IntoIterator<Item = &'a mut Object>) {
+    let mut objects: Vec<&mut Object> = objects.into_iter().filter(|object| key(object).is_some()).collect();
+    add_claims(system, &mut objects);
+    let families = Families::of(objects.iter().map(|object| &**object));
+    objects.into_iter().for_each(|object| families.add_to(system, object));
+}
+
+/// Adds to each object what itself shows that its program is running.
+fn add_claims(system: &System, objects: &mut [&mut Object]) {
+    let has_locks = objects.iter().any(|object| object.posix().is_lock);
+    let locked = if has_locks { procfs::locked_files(system.proc()) } else { HashSet::new() };
+    for posix in objects.iter_mut().map(|object| object.posix_mut()) {
+        posix.claim = (posix.is_lock && locked.contains(&posix.file())).then_some(Claim::Lock);
+    }
+}
+
+/// What is known of a family.
+#[derive(Clone, Copy, Debug, Default)]
+struct Family {
+    /// `None` if that is unknown.
+    in_use: Option<bool>,
+    /// Whether more than names shows that it is its program's.
+    is_proven: bool,
+    claim: Option<Claim>,
+}
+
 #[derive(Debug, Default)]
-pub(super) struct Families(HashMap<Key, (Option<bool>, bool)>);
+pub(super) struct Families(HashMap<Key, Family>);
 
 impl Families {
-    /// Judges families by all their objects, whose users must be known.
-    pub(super) fn of<'a>(objects: impl IntoIterator<Item = &'a Object>) -> Self {
+    /// Judges families by all their objects.
+    fn of<'a>(objects: impl IntoIterator<Item = &'a Object>) -> Self {
         let mut families = HashMap::new();
         for object in objects {
             let Some(key) = key(object) else { continue };
-            let one = (object.posix().in_use(), object.posix().is_proven);
-            let add = |all: &mut (_, _)| *all = (either(all.0, one.0), all.1 || one.1);
+            let Posix { is_proven, claim, .. } = *object.posix();
+            let in_use = if claim.is_some() { Some(true) } else { object.posix().in_use() };
+            let one = Family { in_use, is_proven, claim };
+            let add = |all: &mut Family| {
+                all.in_use = either(all.in_use, in_use);
+                all.is_proven |= is_proven;
+                all.claim = all.claim.or(claim);
+            };
             families.entry(key).and_modify(add).or_insert(one);
         }
         Self(families)
@@ -65,7 +98,7 @@ impl Families {
         let Some(key) = key(object) else { return };
         let family = self.0.get(&key).copied().unwrap_or_default();
         let posix = object.posix_mut();
-        (posix.family_in_use, posix.is_proven) = family;
+        (posix.family_in_use, posix.is_proven, posix.claim) = (family.in_use, family.is_proven, family.claim);
         if object.state.is_some() {
             object.state = Some(state(system, object));
         }

@@ -5,7 +5,7 @@ use super::inventory::begins_with;
 use super::product::{Product, Recognized};
 use super::state::{creator_and_last_user, maker_status};
 use super::users::open_via_attacher;
-use crate::model::{Confidence, Evidence, Identification, Object, ObjectKind, Posix, SysV};
+use crate::model::{Claim, Confidence, Evidence, Identification, Object, ObjectKind, Posix, SysV};
 
 /// Identifies the program of an object whose users are known; `None` if no rule applies.
 pub(crate) fn identify(system: &System, object: &Object) -> Option<Identification> {
@@ -45,6 +45,9 @@ fn identify_object(system: &System, object: &Object, posix: &Posix) -> Option<Id
     let users = posix.users.as_ref().map(|users| users.processes().map(|process| process[0].pid).collect::<Vec<_>>());
     if is_used_by(system, product, &users.unwrap_or_default()) {
         evidence.push(Evidence::Users);
+    }
+    if posix.claim == Some(Claim::Lock) {
+        evidence.push(Evidence::Lock);
     }
     if system.objects().is_ok_and(|directory| begins_with(directory, name, &posix.stat, product.magic)) {
         evidence.push(Evidence::Content);

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use super::failure::QueryError;
-use super::family::{Families, relatives};
+use super::family::{Families, judge, relatives};
 use super::host::{ObjectDirectory, System, segment_devices};
 use super::inventory::{self, idle_seconds};
 use super::state::state;
@@ -71,8 +71,7 @@ fn scan_users<'a>(
     for object in &mut objects {
         finish(system, object, &scan, needs);
     }
-    let families = Families::of(objects.iter().map(|object| &**object));
-    objects.into_iter().for_each(|object| families.add_to(system, object));
+    judge(system, objects);
     Ok(Some(scan))
 }
 
@@ -257,15 +256,17 @@ pub(crate) fn refer_to_file(system: &System, object: &Object) -> Result<OwnedFd,
 /// only if no process has the file open or mapped. The lease is released at once. Their families are asked too.
 pub(crate) fn probe(system: &System, objects: &mut [Object]) {
     ask_leases(system, objects);
-    let add_relatives = || {
+    let find_relatives = || {
         let mut relatives = relatives(system, &*objects)?;
         scan_users(system, &mut relatives, NEEDS_SCAN)?;
         ask_leases(system, &mut relatives);
-        Ok::<_, QueryError>(Families::of(objects.iter().chain(&relatives)))
+        Ok::<_, QueryError>(relatives)
     };
-    // Without them, it is unknown whether a family is in use.
-    let families = add_relatives().unwrap_or_default();
-    objects.iter_mut().for_each(|object| families.add_to(system, object));
+    match find_relatives() {
+        Ok(mut relatives) => judge(system, objects.iter_mut().chain(&mut relatives)),
+        // Without them, it is unknown whether a family is in use.
+        Err(_) => objects.iter_mut().for_each(|object| Families::default().add_to(system, object)),
+    }
 }
 
 /// Returns, for each object, the object of its family because of which its program still needs it: one that is in use, or
@@ -278,13 +279,15 @@ pub(crate) fn needed_by(system: &System, objects: &[&Object]) -> Result<Vec<Opti
     ask_leases(system, &mut family);
     let need = |object: &&Object| {
         let name = object.posix().family.as_ref()?;
-        let mut members = family.iter().filter(|member| member.posix().family.as_ref() == Some(name));
+        let members = family.iter().filter(|member| member.posix().family.as_ref() == Some(name));
         let is_itself = |member: &&Object| member.file() == object.file();
         if members.clone().find(is_itself)?.is_in_use() {
             return None;
         }
-        let used = members.clone().find(|member| member.is_in_use());
-        used.or_else(|| members.find(|member| !is_itself(member) && member.posix().in_use().is_none())).cloned()
+        // A lock file says the most about the program.
+        let used = members.clone().filter(|member| member.is_in_use()).max_by_key(|member| member.posix().is_lock);
+        let mut others = members.filter(|member| !is_itself(member));
+        used.or_else(|| others.find(|member| member.posix().in_use().is_none())).cloned()
     };
     Ok(objects.iter().map(need).collect())
 }

@@ -66,6 +66,7 @@ fn state_of_posix(system: &System, object: &Object, posix: &Posix, query: impl F
         _ if posix.name.is_none() => State::Unlinked,
         (Some(true), _) => State::InUse,
         (None, _) => State::Unknown,
+        _ if posix.claim.is_some() => State::Idle,
         (_, Some(ProcessStatus::Running(_))) => State::Idle,
         _ if posix.is_kept() => State::Kept,
         _ if posix.is_proven => State::Orphan,

@@ -140,7 +140,7 @@ source = ''
         "/cache-1 kept kept".to_owned(),
         "/hex-400000 hexadecimal orphan".to_owned(),
         format!("/{running} hexadecimal idle"),
-        "/job-1 locked kept".to_owned(),
+        "/job-1 locked idle".to_owned(),
         "/job-1-lock locked in-use".to_owned(),
         "/job-2 locked orphan".to_owned(),
         "/job-2-lock locked orphan".to_owned(),

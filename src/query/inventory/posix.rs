@@ -90,6 +90,7 @@ fn object(system: &System, directory: &ObjectDirectory, name: ObjectName, stat: 
         (posix.maker, posix.keep) = (maker, product.keep);
         posix.cleanup = product.cleanup.as_deref().map(Into::into);
         posix.family = product.family(stat.uid, unit);
+        posix.is_lock = is_lock;
         posix.is_proven = posix.family.is_some() && (is_lock || begins_with(directory, &name, stat, product.magic));
     }
     posix.name = Some(name);

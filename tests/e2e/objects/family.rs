@@ -7,11 +7,14 @@ use std::os::unix::fs::chown;
 use std::process::{Command, Stdio};
 
 use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
 use nix::libc;
+use serde_json::json;
 
 use super::prune::{ALL, wait_for_watch};
 use super::{create, names};
 use crate::actor::{Actor, Request};
+use crate::fixtures::assert_fields;
 use crate::oracle;
 use crate::sandbox::{ShownProcesses, with_new_pid_namespace, without};
 use crate::support::{NOBODY, Ran, finish, run, shmadm, shmadm_as};
@@ -216,5 +219,30 @@ fn the_objects_of_a_port_are_kept_while_a_participant_has_its_lock_open() {
         .says("cause: object /fastrtps_port7411_el: open by pid ");
     drop(participant);
     run(ORPHANS).exits(0).says("removed semaphore sem:/fastrtps_port7411_mutex");
+    assert_eq!(names(), [""; 0]);
+}
+
+#[apply(test)]
+fn the_objects_of_a_port_are_idle_while_its_lock_is_held() {
+    for name in ["fastrtps_port7411", "sem.fastrtps_port7411_mutex"] {
+        create(name, 32);
+    }
+    let path = create("fastrtps_port7411_el", 0);
+    let lock = Flock::lock(File::open(&path).unwrap(), FlockArg::LockExclusive).map_err(|(_, errno)| errno).unwrap();
+    let found = run(["identify", "--probe", "--json", "/fastrtps_port7411"]).exits(0).json();
+    let expected = json!({ "evidence": ["lock", "name"], "confidence": "likely", "cleanup": "fastdds shm clean" });
+    assert_fields(&found["identities"][0], expected);
+    let listed = run(["list", "--posix", "--probe", "--format", "tsv", "-o", "NAME,STATE", "--sort", "name"]).exits(0);
+    let expected = "/fastrtps_port7411\tidle\n/fastrtps_port7411_el\tin-use\nsem:/fastrtps_port7411_mutex\tidle\n";
+    assert_eq!(listed.stdout, format!("NAME\tSTATE\n{expected}"));
+    run(ALL).exits(0).says("2 needed by their programs");
+    run(["rm", "/fastrtps_port7411"])
+        .exits(5)
+        .says("it is kept while other objects of fast-dds are in use\n")
+        .says("cause: object /fastrtps_port7411_el: open by pid ")
+        .says("hint: let fast-dds clean up: `fastdds shm clean`\n");
+    assert_eq!(names().len(), 3);
+    drop(lock);
+    run(ORPHANS).exits(0);
     assert_eq!(names(), [""; 0]);
 }
