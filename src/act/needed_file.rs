@@ -1,7 +1,7 @@
 //! What is not removed although it may not be in use: objects that their program needs, and directories.
 
 use crate::error::{Error, Kind, again, program, shmadm};
-use crate::explain::{describe_users, why_hidden};
+use crate::explain::{describe_pid, describe_users, why_hidden};
 use crate::model::{Claim, Object};
 use crate::query::{System, needed_by};
 
@@ -21,14 +21,23 @@ pub(super) fn refusal_to_keep(system: &System, seen: &Object) -> Result<Option<E
         return Ok(Some(with_cleanup(refusal).hint("remove anyway", force)));
     }
     let Some(used) = needed_by(system, &[seen])?.pop().flatten() else { return Ok(None) };
-    let reason = format!("it is kept while other objects of {product} are in use");
-    let cause = match used.is_in_use() {
-        true => format!("{}: {}", used.ident(), describe_users(system, &used)),
-        false => format!("cannot determine whether {} is in use: {}", used.ident(), why_hidden(system, &used)),
+    let (needed, claim) = (used.ident(), used.posix().claim);
+    let others_in_use = format!("it is kept while other objects of {product} are in use");
+    let (reason, cause) = match claim {
+        _ if used.is_in_use() => (others_in_use, format!("{needed}: {}", describe_users(system, &used))),
+        Some(Claim::Segment) => {
+            let of_creator = used.posix().maker.map(|pid| format!(" of pid {}", describe_pid(system, pid)));
+            let segment = format!("{needed} is named in an attached segment{}", of_creator.unwrap_or_default());
+            (format!("it is kept while {product} is running"), segment)
+        }
+        _ => {
+            let why = why_hidden(system, &used);
+            (others_in_use, format!("cannot determine whether {needed} is in use: {why}"))
+        }
     };
     let refusal = refused(reason).cause(cause);
     // A program with lock files does not clean up what it uses.
-    let refusal = if used.posix().claim == Some(Claim::Lock) { with_cleanup(refusal) } else { refusal };
+    let refusal = if claim == Some(Claim::Lock) { with_cleanup(refusal) } else { refusal };
     Ok(Some(refusal.hint("remove anyway", force)))
 }
 

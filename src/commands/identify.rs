@@ -77,6 +77,7 @@ pub(crate) fn run(args: &IdentifyArgs, context: &mut Context) -> Result<Exit, Er
         query::probe(&context.system, &mut objects);
     }
     add_attachers(&context.system, &mut objects)?;
+    query::add_servers(&context.system, &mut objects);
     let identify = |object: Object| (query::identify(&context.system, &object), object);
     let found: Vec<(Option<Identification>, Object)> = objects.into_iter().map(identify).collect();
     if context.json() {

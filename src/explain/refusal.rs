@@ -64,7 +64,7 @@ pub(crate) fn describe_running(system: &System, segment: &Object) -> Option<Stri
     let (role, pid) = match (running, sysv.cpid, sysv.lpid) {
         _ if segment.is_in_use() => return None,
         ([true, true], Some(creator), Some(last)) if creator != last => {
-            let [creator, last] = [creator, last].map(|pid| named(system, pid));
+            let [creator, last] = [creator, last].map(|pid| describe_pid(system, pid));
             let (id, are) = (sysv.id, "are still running");
             return Some(format!("the creator and the last user of segment {id} {are}: pid {creator} and pid {last}"));
         }
@@ -73,11 +73,11 @@ pub(crate) fn describe_running(system: &System, segment: &Object) -> Option<Stri
         ([false, true], _, pid) => ("last user", pid),
         ([false, false], ..) => return None,
     };
-    Some(format!("the {role} of segment {} is still running: pid {}", sysv.id, named(system, pid?)))
+    Some(format!("the {role} of segment {} is still running: pid {}", sysv.id, describe_pid(system, pid?)))
 }
 
 /// Describes a running process: `12 (root, command)`.
-fn named(system: &System, pid: i32) -> String {
+pub(crate) fn describe_pid(system: &System, pid: i32) -> String {
     let user = system.effective_uid(pid).map(|uid| system.user(uid));
     describe_process(pid, [user.as_deref(), system.command(pid).as_deref()])
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer};
 
-use super::{FileId, FileUsers, Ident, Key, Mode, Posix, Scope, SegmentUser, SegmentUsers, ShmId, Stamp, State};
+use super::{Claim, FileId, FileUsers, Ident, Key, Mode, Posix, Scope, SegmentUser, SegmentUsers, ShmId, Stamp, State};
 
 /// A shared memory object, regardless of the source of its record.
 ///
@@ -104,7 +104,8 @@ impl Object {
 
     /// Returns whether its program's own clean-up command applies: it is left over, or the program keeps it.
     pub(crate) fn can_be_cleaned_up(&self, keep: bool) -> bool {
-        let is_in_use = matches!(self.state, Some(State::InUse | State::Dest | State::Kept));
+        let is_served = self.as_posix().is_some_and(|posix| posix.claim == Some(Claim::Segment));
+        let is_in_use = is_served || matches!(self.state, Some(State::InUse | State::Dest | State::Kept));
         (keep || !is_in_use) && !self.as_posix().is_some_and(Posix::is_forged)
     }
 

@@ -229,7 +229,7 @@ pub(crate) struct Posix {
     pub(crate) is_lock: bool,
     /// What shows that the program is running.
     pub(crate) claim: Option<Claim>,
-    /// The pid of the creator, if the name contains it.
+    /// The pid of the creator, if the name contains it or a segment that names it does.
     pub(crate) maker: Option<i32>,
     /// Whether only its device, inode and a mapping are known, because the caller may not read its attributes.
     pub(crate) lacks_attributes: bool,
@@ -277,6 +277,8 @@ impl Posix {
 pub(crate) enum Claim {
     /// A lock file of the family is locked.
     Lock,
+    /// A segment that names an object of the family is attached.
+    Segment,
 }
 
 named! {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::failure::QueryError;
 use super::host::System;
 use super::inventory;
+use super::postgres::{self, is_of_server};
 use super::state::state;
 use crate::model::{Claim, Device, FileId, Needs, Object, Posix};
 use crate::procfs;
@@ -47,16 +48,23 @@ pub(super) fn relatives<'a>(
 /// Adds to objects with all their families, whose users must be known, what is known of these, and corrects their states.
 pub(super) fn judge<'a>(system: &System, objects: impl IntoIterator<Item = &'a mut Object>) {
     let mut objects: Vec<&mut Object> = objects.into_iter().filter(|object| key(object).is_some()).collect();
-    add_claims(system, &mut objects);
+    add_locks(system, &mut objects);
+    let families = Families::of(objects.iter().map(|object| &**object));
+    // While the server has its control object mapped, its segment would show nothing else.
+    let may_have_ended = |object: &&mut &mut Object| is_of_server(object) && families.get(object).in_use == Some(false);
+    postgres::add_claims(system, objects.iter_mut().filter(may_have_ended).map(|object| &mut **object));
     let families = Families::of(objects.iter().map(|object| &**object));
     objects.into_iter().for_each(|object| families.add_to(system, object));
 }
 
-/// Adds to each object what itself shows that its program is running.
-fn add_claims(system: &System, objects: &mut [&mut Object]) {
+/// Adds a claim to the lock files that are locked, and removes earlier claims.
+fn add_locks(system: &System, objects: &mut [&mut Object]) {
     let has_locks = objects.iter().any(|object| object.posix().is_lock);
     let locked = if has_locks { procfs::locked_files(system.proc()) } else { HashSet::new() };
     for posix in objects.iter_mut().map(|object| object.posix_mut()) {
+        if posix.claim == Some(Claim::Segment) {
+            posix.maker = None;
+        }
         posix.claim = (posix.is_lock && locked.contains(&posix.file())).then_some(Claim::Lock);
     }
 }
@@ -93,10 +101,16 @@ impl Families {
         Self(families)
     }
 
+    fn get(&self, object: &Object) -> Family {
+        key(object).and_then(|key| self.0.get(&key).copied()).unwrap_or_default()
+    }
+
     /// Adds to an object what is known of its family, and corrects its state.
     pub(super) fn add_to(&self, system: &System, object: &mut Object) {
-        let Some(key) = key(object) else { return };
-        let family = self.0.get(&key).copied().unwrap_or_default();
+        if key(object).is_none() {
+            return;
+        }
+        let family = self.get(object);
         let posix = object.posix_mut();
         (posix.family_in_use, posix.is_proven, posix.claim) = (family.in_use, family.is_proven, family.claim);
         if object.state.is_some() {

@@ -2,9 +2,9 @@
 
 use super::host::{ProcessStatus, System};
 use super::inventory::begins_with;
+use super::postgres::{self, Header, POSTGRESQL};
 use super::product::{Product, Recognized};
 use super::state::{creator_and_last_user, maker_status};
-use super::users::open_via_attacher;
 use crate::model::{Claim, Confidence, Evidence, Identification, Object, ObjectKind, Posix, SysV};
 
 /// Identifies the program of an object whose users are known; `None` if no rule applies.
@@ -20,6 +20,12 @@ pub(crate) fn add_products(system: &System, segments: &mut [Object]) {
     for segment in segments {
         segment.product = identify(system, segment).map(|found| found.product.into());
     }
+}
+
+/// Adds the creator to objects of PostgreSQL that its segment names, in use or not.
+pub(crate) fn add_servers(system: &System, objects: &mut [Object]) {
+    let of_server = objects.iter_mut().filter(|object| !object.is_segment() && postgres::is_of_server(object));
+    postgres::add_claims(system, of_server);
 }
 
 fn identity(object: &Object, product: &Product, mut evidence: Vec<Evidence>) -> Identification {
@@ -40,7 +46,7 @@ fn identity(object: &Object, product: &Product, mut evidence: Vec<Evidence>) -> 
 
 fn identify_object(system: &System, object: &Object, posix: &Posix) -> Option<Identification> {
     let name = posix.name.as_ref()?;
-    let Recognized { product, maker, .. } = system.rules().find(name)?;
+    let Recognized { product, .. } = system.rules().find(name)?;
     let mut evidence = vec![Evidence::Name];
     let users = posix.users.as_ref().map(|users| users.processes().map(|process| process[0].pid).collect::<Vec<_>>());
     if is_used_by(system, product, &users.unwrap_or_default()) {
@@ -49,7 +55,8 @@ fn identify_object(system: &System, object: &Object, posix: &Posix) -> Option<Id
     if posix.claim == Some(Claim::Lock) {
         evidence.push(Evidence::Lock);
     }
-    if system.objects().is_ok_and(|directory| begins_with(directory, name, &posix.stat, product.magic)) {
+    let (maker, is_named) = (posix.maker, posix.claim == Some(Claim::Segment) && posix.maker.is_some());
+    if is_named || system.objects().is_ok_and(|directory| begins_with(directory, name, &posix.stat, product.magic)) {
         evidence.push(Evidence::Content);
     }
     let maker_running = maker.and_then(|pid| maker_status(system, object, pid)).and_then(is_running);
@@ -59,7 +66,7 @@ fn identify_object(system: &System, object: &Object, posix: &Posix) -> Option<Id
 fn identify_segment(system: &System, object: &Object, segment: &SysV) -> Option<Identification> {
     let attachers = object.attachers.clone().unwrap_or_default();
     let pids: Vec<i32> = attachers.processes().map(|process| process[0].pid).collect();
-    let header = if pids.is_empty() { None } else { PostgresHeader::read(system, object) };
+    let header = if pids.is_empty() { None } else { Header::read(system, object) };
     let found = system.rules().all().find_map(|product| {
         let mut evidence = Vec::new();
         if product.id == POSTGRESQL && header.is_some() {
@@ -103,26 +110,4 @@ fn is_used_by(system: &System, product: &Product, pids: &[i32]) -> bool {
     };
     let mut names = pids.iter().filter_map(|pid| system.process_name(*pid));
     names.any(|name| product.users.iter().any(|user| is_it(&name, user)))
-}
-
-const POSTGRESQL: &str = "postgresql";
-/// src/include/storage/pg_shmem.h: PGShmemMagic.
-const SEGMENT_MAGIC: u32 = 679_834_894;
-
-/// The header of PostgreSQL's segment (PGShmemHeader).
-struct PostgresHeader {
-    /// The number in the name of the object that lists the others.
-    control: u32,
-}
-
-impl PostgresHeader {
-    /// Reads it through a process that has the segment attached: attaching it would change its record.
-    fn read(system: &System, object: &Object) -> Option<Self> {
-        // magic, creator's pid, total size, offset of the free space, number of the control object.
-        let mut bytes = [0; 28];
-        let file = open_via_attacher(system, object).ok()?;
-        let read = nix::sys::uio::pread(&file, &mut bytes, 0).ok()?;
-        let word = |at: usize| Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
-        (read == bytes.len() && word(0)? == SEGMENT_MAGIC).then_some(Self { control: word(24)? })
-    }
 }

@@ -1,7 +1,7 @@
 //! Reads facts from the system. Nothing here changes the system, prints, or words anything for the user.
 //!
 //! A module names only modules before it in this order: failure, product, host, state, inventory, limits, filter, tally,
-//! swap, users, family, objects, identify, shmem.
+//! swap, users, postgres, family, objects, identify, shmem.
 
 mod failure;
 mod family;
@@ -11,6 +11,7 @@ mod identify;
 mod inventory;
 mod limits;
 mod objects;
+mod postgres;
 mod product;
 mod shmem;
 mod state;
@@ -21,7 +22,7 @@ mod users;
 pub(crate) use failure::QueryError;
 pub(crate) use filter::{DEFAULT_MIN_IDLE, Filter, KeyFilter, Pattern};
 pub(crate) use host::*;
-pub(crate) use identify::{add_products, identify};
+pub(crate) use identify::{add_products, add_servers, identify};
 pub(crate) use inventory::{as_semaphore, call_stat, each, find_by_key, inventory, key_exists, lookup};
 pub(crate) use limits::{limits, rmid_forced};
 pub(crate) use objects::{

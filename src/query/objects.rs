@@ -12,7 +12,7 @@ use super::inventory::{self, idle_seconds};
 use super::state::state;
 use super::users::{ObjectScan, ObjectSearch, UnlinkedFacts, refer_via_user, scan_objects, some_are_in_flight};
 use crate::model::{
-    Device, FileId, FileStat, FileType, FileUsers, HiddenBy, Needs, Object, Posix, PosixUsage, path_text,
+    Claim, Device, FileId, FileStat, FileType, FileUsers, HiddenBy, Needs, Object, Posix, PosixUsage, path_text,
 };
 use crate::sys::{self, Errno, FileSystem, Opening};
 
@@ -269,25 +269,28 @@ pub(crate) fn probe(system: &System, objects: &mut [Object]) {
     }
 }
 
-/// Returns, for each object, the object of its family because of which its program still needs it: one that is in use, or
-/// of which this cannot be determined. Returns `None` for an object that is itself in use. Takes leases.
+/// Returns, for each object, the object of its family because of which its program still needs it: one that is in use, of
+/// which this cannot be determined, or that an attached segment names. Returns `None` for an object that is itself in use. Takes leases.
 pub(crate) fn needed_by(system: &System, objects: &[&Object]) -> Result<Vec<Option<Object>>, QueryError> {
     let mut family: Vec<Object> =
         objects.iter().filter(|object| object.posix().family.is_some()).copied().cloned().collect();
     family.extend(relatives(system, &family)?);
     scan_users(system, &mut family, NEEDS_SCAN)?;
     ask_leases(system, &mut family);
+    judge(system, &mut family);
     let need = |object: &&Object| {
         let name = object.posix().family.as_ref()?;
-        let members = family.iter().filter(|member| member.posix().family.as_ref() == Some(name));
+        let members = || family.iter().filter(|member| member.posix().family.as_ref() == Some(name));
         let is_itself = |member: &&Object| member.file() == object.file();
-        if members.clone().find(is_itself)?.is_in_use() {
+        if members().find(is_itself)?.is_in_use() {
             return None;
         }
         // A lock file says the most about the program.
-        let used = members.clone().filter(|member| member.is_in_use()).max_by_key(|member| member.posix().is_lock);
-        let mut others = members.filter(|member| !is_itself(member));
-        used.or_else(|| others.find(|member| member.posix().in_use().is_none())).cloned()
+        let used = members().filter(|member| member.is_in_use()).max_by_key(|member| member.posix().is_lock);
+        let unknown = || members().find(|member| !is_itself(member) && member.posix().in_use().is_none());
+        let is_named = |member: &&Object| member.posix().claim == Some(Claim::Segment);
+        let named = || members().filter(is_named).max_by_key(|member| member.posix().maker);
+        used.or_else(unknown).or_else(named).cloned()
     };
     Ok(objects.iter().map(need).collect())
 }

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use super::TableStyle;
 use super::human::{duration, size, time, yes_or_no};
 use crate::model::{
-    FileType, Hidden, Key, Object, ObjectKind, Posix, SegmentUser, SegmentUsers, Size, Stamp, State, SysV,
+    Claim, FileType, Hidden, Key, Object, ObjectKind, Posix, SegmentUser, SegmentUsers, Size, Stamp, State, SysV,
 };
 
 /// Writes `name: value` lines with the names aligned to the right.
@@ -63,6 +63,7 @@ fn file_fields(object: &Object, posix: &Posix, style: &TableStyle<'_>) -> Vec<(&
     let bytes = |bytes| exact_bytes(bytes, style);
     let when = |stamp| time(stamp, style.time, style.now);
     let optional = |value: Option<String>, missing: &str| value.unwrap_or_else(|| missing.to_owned());
+    let source = if posix.claim == Some(Claim::Segment) { "its segment" } else { "its name" };
     let mut fields = vec![
         ("Name", optional(posix.name.as_ref().map(ToString::to_string), "none (unlinked)")),
         ("Object", posix.file().to_string()),
@@ -94,7 +95,7 @@ fn file_fields(object: &Object, posix: &Posix, style: &TableStyle<'_>) -> Vec<(&
         ("Last change", when(posix.stat.ctime.stamp())),
         ("Idle", object.idle_seconds.map_or_else(|| "-".to_owned(), duration)),
         ("Product", optional(object.product.as_ref().map(|product| format!("{product} (by its name)")), "unknown")),
-        ("Created by pid", optional(posix.maker.map(|pid| format!("{pid} (by its name)")), "unknown")),
+        ("Created by pid", optional(posix.maker.map(|pid| format!("{pid} (by {source})")), "unknown")),
         ("State", state(object)),
         ("Mount namespace", optional(posix.mnt_ns.map(|number| number.to_string()), "unknown")),
     ]);

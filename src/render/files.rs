@@ -95,9 +95,10 @@ pub(crate) static FILE: &[Column<Object>] = &[
     .needs(Needs::CONTENTS),
     left("SEALS", "seals", "seals of a memfd", |_| Cell::Null),
     left("PRODUCT", "product", "program that uses such names", field::product),
-    right("MAKER", "maker", "pid of the creator, if the name contains it", |object| {
+    right("MAKER", "maker", "pid of the creator, if the name contains it or an attached segment does", |object| {
         posix(object, |posix| Cell::pid(posix.maker))
-    }),
+    })
+    .needs(Needs::STATE),
     left("STATE", "state", "unlinked, in-use, unknown, idle, kept, orphan or unused", field::state).needs(Needs::STATE),
     left("DEV", "dev", "device of the file system", |object| {
         posix(object, |posix| Cell::Device(posix.stat.file.device))

@@ -36,6 +36,7 @@ pub(crate) const LAYERS: &[(&[&str], &[&str])] = &[
             "tally",
             "swap",
             "users",
+            "postgres",
             "family",
             "objects",
             "identify",

@@ -21,7 +21,8 @@ pub(crate) const MANUAL: Manual = Manual {
                   segment that is not attached is not necessarily garbage: its creator may attach it again.\n\n\
                   STATE of an object is the first of these that holds: unlinked (it has no name), in-use (a process \
                   has it open or mapped), unknown (no such process was found, but not every process could be \
-                  inspected), idle (the process whose pid is in its name is running, or its program's lock is held), \
+                  inspected), idle (the process whose pid is in its name is running, its program's lock is held, or \
+                  an attached segment shows that its PostgreSQL server is running), \
                   kept (its program keeps it between runs, or needs it while one of its other objects is in use, as PostgreSQL does), orphan (the \
                   process whose pid is in its name has exited, none of those other objects is in use, or its name has no \
                   pid and every process of its owner started later), unused (none of these). --probe replaces most unknown states: it asks the \

@@ -135,7 +135,7 @@ fn the_segment_that_leads_a_server_to_its_objects_is_removed_after_them() {
 fn the_users_of_other_objects_are_found_by_a_scan_where_it_is_complete() {
     let server = server();
     let shown = ShownProcesses::new(&[server.pid()]);
-    let list = |options: &[&str]| state(shown.to(shmadm().arg("list").args(options)));
+    let list = |options: &[&str]| state(shown.to(shmadm().args(["list", "--probe"]).args(options)));
     let stat = || state(shown.to(shmadm().args(["stat", "/PostgreSQL.2"])));
     assert_eq!([list(&[]), list(&["--name", "/PostgreSQL.2"]), stat()], ["kept"; 3]);
     finish(shown.to(shmadm().args(ALL))).exits(0).says("1 needed by its program");
@@ -245,4 +245,64 @@ fn the_objects_of_a_port_are_idle_while_its_lock_is_held() {
     drop(lock);
     run(ORPHANS).exits(0);
     assert_eq!(names(), [""; 0]);
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn the_objects_of_a_server_are_idle_while_its_segment_is_attached() {
+    let mut server = Actor::start();
+    let id = server.create(7, 4096);
+    server.attach(id);
+    let header = |control: u32| {
+        // magic, pid, total size, offset of the free space, number of the control object.
+        [679_834_894, server.pid().cast_unsigned(), 4096, 0, 56, 0, control].map(u32::to_ne_bytes).concat()
+    };
+    oracle::Attached::new(id).write(0, &header(1));
+    create_control("PostgreSQL.1");
+    create("PostgreSQL.2", 4096);
+    let found = run(["identify", "--probe", "--json", "/PostgreSQL.1"]).exits(0).json();
+    let expected = json!({ "evidence": ["content", "name"], "maker": server.pid(), "maker_running": true,
+                           "cleanup": null });
+    assert_fields(&found["identities"][0], expected);
+    for arguments in [&["list", "--probe"][..], &["stat", "--probe", "/PostgreSQL.1", "/PostgreSQL.2"]] {
+        let shown = run([arguments, &["--json"]].concat()).exits(0).json();
+        for object in shown["objects"].as_array().unwrap() {
+            let maker = (object["name"] == "/PostgreSQL.1").then_some(server.pid());
+            assert_fields(object, json!({ "state": "idle", "maker": maker }));
+        }
+    }
+    run(ORPHANS).exits(0).says("2 needed by their programs");
+    run(ALL).exits(0).says("2 needed by their programs");
+    for name in ["/PostgreSQL.1", "/PostgreSQL.2"] {
+        run(["rm", name])
+            .exits(5)
+            .says("it is kept while postgresql is running\n")
+            .says(&format!("cause: object /PostgreSQL.1 is named in an attached segment of pid {} (", server.pid()));
+    }
+    // That of another user proves nothing.
+    chown("/dev/shm/PostgreSQL.1", Some(NOBODY), Some(NOBODY)).unwrap();
+    chown("/dev/shm/PostgreSQL.2", Some(NOBODY), Some(NOBODY)).unwrap();
+    assert_eq!(state(shmadm().args(["list", "--probe"])), "orphan");
+    chown("/dev/shm/PostgreSQL.1", Some(0), Some(0)).unwrap();
+    chown("/dev/shm/PostgreSQL.2", Some(0), Some(0)).unwrap();
+    // Nor does one that names another object, or that no process has attached.
+    oracle::Attached::new(id).write(0, &header(3));
+    assert_eq!(state(shmadm().args(["list", "--probe"])), "orphan");
+    oracle::Attached::new(id).write(0, &header(1));
+    assert_eq!(state(shmadm().args(["list", "--probe"])), "idle");
+    drop(server);
+    run(ORPHANS).exits(0);
+    assert_eq!(names(), [""; 0]);
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn the_maker_of_an_object_in_use_is_that_of_the_segment() {
+    let mut server = server();
+    let id = server.create(7, 4096);
+    server.attach(id);
+    let header = [679_834_894, server.pid().cast_unsigned(), 4096, 0, 56, 0, 1].map(u32::to_ne_bytes).concat();
+    oracle::Attached::new(id).write(0, &header);
+    let found = run(["identify", "--probe", "--json", "/PostgreSQL.1"]).exits(0).json();
+    assert_fields(&found["identities"][0], json!({ "maker": server.pid(), "maker_running": true }));
 }
