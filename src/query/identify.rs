@@ -59,7 +59,12 @@ fn identify_object(system: &System, object: &Object, posix: &Posix) -> Option<Id
     if is_named || system.objects().is_ok_and(|directory| begins_with(directory, name, &posix.stat, product.magic)) {
         evidence.push(Evidence::Content);
     }
-    let maker_running = maker.and_then(|pid| maker_status(system, object, pid)).and_then(is_running);
+    // A process that has the segment attached is one of this pid namespace, whereas a pid in a name may be another's.
+    let status = |pid| match is_named {
+        true => Some(system.process_status(pid)),
+        false => maker_status(system, object, pid),
+    };
+    let maker_running = maker.and_then(status).and_then(is_running);
     Some(Identification { maker, maker_running, ..identity(object, product, evidence) })
 }
 
