@@ -17,6 +17,7 @@ use super::failure::QueryError;
 use super::host::{ObjectDirectory, System};
 use crate::model::{Ident, Key, Needs, Object, ShmId};
 use crate::sys::{self, SysError};
+use posix::OtherFiles;
 
 /// Returns all segments, in the order of the kernel; `needs` are the fields to read.
 pub(crate) fn inventory(system: &System, needs: Needs) -> Result<Vec<Object>, QueryError> {
@@ -67,12 +68,21 @@ pub(super) fn posix_objects(
     directory: &ObjectDirectory,
     needs: Needs,
 ) -> Result<Vec<Object>, QueryError> {
+    Ok(posix_files(system, directory, needs)?.0)
+}
+
+/// Returns the same, and the other files of the directory that take space.
+pub(super) fn posix_files(
+    system: &System,
+    directory: &ObjectDirectory,
+    needs: Needs,
+) -> Result<(Vec<Object>, OtherFiles), QueryError> {
     let mut objects = Vec::new();
-    posix::each(system, directory, needs, &mut |mut object| {
+    let others = posix::each(system, directory, needs, &mut |mut object| {
         complete(system, &mut object, needs);
         objects.push(object);
     })?;
-    Ok(objects)
+    Ok((objects, others))
 }
 
 pub(crate) fn find_by_key(system: &System, key: Key) -> Option<Object> {

@@ -9,29 +9,40 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use super::tree::{self, open_listed};
 use crate::model::{
-    FileKind, FileStat, FileType, Mode, Needs, Object, ObjectKind, ObjectName, Posix, SEMAPHORE_SIZE, Scope,
+    FileId, FileKind, FileStat, FileType, Mode, Needs, Object, ObjectKind, ObjectName, Posix, SEMAPHORE_SIZE, Scope,
 };
 use crate::query::failure::QueryError;
 use crate::query::host::{ObjectDirectory, System};
 use crate::query::product::Recognized;
 use crate::sys::{self, Errno, Opening};
 
-/// Passes all objects of a directory to `show`, in the order of the directory.
+/// Files that are not objects, with their allocated bytes.
+pub(in crate::query) type OtherFiles = Vec<(FileId, u64)>;
+
+/// Passes all objects of a directory to `show`, in the order of the directory. Returns the other files that take space:
+/// the kernel keeps long symbolic links in a page of their own.
 pub(super) fn each(
     system: &System,
     directory: &ObjectDirectory,
     needs: Needs,
     show: &mut dyn FnMut(Object),
-) -> Result<(), QueryError> {
+) -> Result<OtherFiles, QueryError> {
+    let mut others = Vec::new();
     let listed = sys::each_name(directory.as_fd(), |bytes| {
         let Some(name) = ObjectName::of_file(bytes) else { return };
         // What has vanished or is unreadable meanwhile is not there.
         let Ok(stat) = sys::stat_entry(directory.as_fd(), name.file_name()) else { return };
-        if (stat.is_regular() || stat.is_directory()) && stat.file.device == directory.device {
+        if stat.file.device != directory.device {
+            return;
+        }
+        if stat.is_regular() || stat.is_directory() {
             show(object(system, directory, name, &stat, needs));
+        } else if stat.allocated > 0 {
+            others.push((stat.file, stat.allocated));
         }
     });
-    listed.map_err(|errno| QueryError::Directory(directory.path.clone(), errno))
+    listed.map_err(|errno| QueryError::Directory(directory.path.clone(), errno))?;
+    Ok(others)
 }
 
 /// Reads one object; `Ok(None)` if there is none with this name. A semaphore of musl has the name without a prefix.

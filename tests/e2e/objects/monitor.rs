@@ -2,7 +2,9 @@
 
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::symlink;
 
+use nix::fcntl::AT_FDCWD;
 use serde_json::json;
 
 use super::{create, file_id};
@@ -117,6 +119,29 @@ fn check_counts_orphans_and_is_unknown_if_it_cannot() {
     }
     // Whatever it is, the status is the same.
     run(["check", "-c", "objects-orphan=1"]).exits(0);
+}
+
+#[apply(test)]
+fn a_long_symbolic_link_is_not_unlinked_memory() {
+    mount_tmpfs_on("/dev/shm", Some("mode=1777,size=1m"));
+    // The kernel keeps a target of this length in a page.
+    symlink("/".to_owned() + &"y".repeat(3000), "/dev/shm/link").unwrap();
+    let space = nix::sys::statvfs::statvfs("/dev/shm").unwrap();
+    assert!(space.blocks() > space.blocks_free());
+    assert_fields(&run(["limits", "--json"]).exits(0).json()["posix"], json!({ "unlinked": 0 }));
+    assert_eq!(run(["list", "--posix"]).exits(0).stderr, "");
+    run(["check", "-w", "unlinked-bytes=0"]).exits(0);
+    // Other names of it take no more.
+    fs::create_dir("/dev/shm/directory").unwrap();
+    for name in ["other", "directory/third"] {
+        let flags = nix::fcntl::AtFlags::empty();
+        nix::unistd::linkat(AT_FDCWD, "/dev/shm/link", AT_FDCWD, &*format!("/dev/shm/{name}"), flags).unwrap();
+    }
+    assert_eq!(metric("unlinked_bytes", ""), Some(0));
+    // It hides nothing either.
+    let mut actor = Actor::start();
+    unlinked(&mut actor, 4096);
+    assert_eq!(metric("unlinked_bytes", ""), Some(4096));
 }
 
 #[apply(test)]
