@@ -102,10 +102,10 @@ fn expected_failure(
         || new.group.is_some_and(|group| !system.is_in_group(group));
     Ok(match sys::check_file_access(directory.as_fd(), false) {
         Err(errno) => Some((errno, "open")),
-        Ok(()) if space.inodes > 0 && space.inodes_used >= space.inodes => Some((Errno::ENOSPC, "open")),
+        Ok(()) if space.inodes_used.is_some_and(|used| used >= space.inodes) => Some((Errno::ENOSPC, "open")),
         Ok(()) if i64::try_from(size).is_err() => Some((Errno::EFBIG, "ftruncate")),
         Ok(()) if space.is_huge && !size.is_multiple_of(space.page) => Some((Errno::EINVAL, "ftruncate")),
-        Ok(()) if new.reserve && space.size > 0 && size > space.size.saturating_sub(space.used) => {
+        Ok(()) if new.reserve && space.used.is_some_and(|used| size > space.size.saturating_sub(used)) => {
             Some((Errno::ENOSPC, "fallocate"))
         }
         Ok(()) if new.fill && space.is_huge => Some((Errno::EINVAL, "pwrite")),

@@ -198,7 +198,7 @@ fn measure(system: &System, measures: &[Measure]) -> Result<Measured, Error> {
 fn uncounted(measure: Measure, usage: &PosixUsage) -> Error {
     let cause = match measure {
         Measure::ShmInodes => "its number of inodes is not limited",
-        _ if usage.size == 0 => "its size is not limited, so that the kernel does not count what is used",
+        _ if usage.used.is_none() => "its size is not limited, so that the kernel does not count what is used",
         _ => "it is not the root of its file system, or you are not permitted to read a directory in it",
     };
     Error::new(Kind::Failed, format!("cannot determine {} of {}", measure.as_str(), usage.mount)).cause(cause)
@@ -217,10 +217,9 @@ fn value(measure: Measure, measured: &Measured) -> Result<(u128, u128, Option<u6
         Measure::Dest => (totals.dest.into(), 0, Some(limits.shmmni)),
         Measure::ShmUsed | Measure::ShmInodes | Measure::UnlinkedBytes => {
             let (usage, _) = posix()?;
-            let limited = |limit, value: u64| (limit > 0).then_some((value, Some(limit)));
             let counted = match measure {
-                Measure::ShmUsed => limited(usage.size, usage.used),
-                Measure::ShmInodes => limited(usage.inodes, usage.inodes_used),
+                Measure::ShmUsed => usage.used.map(|used| (used, Some(usage.size))),
+                Measure::ShmInodes => usage.inodes_used.map(|used| (used, Some(usage.inodes))),
                 _ => usage.unlinked.map(|bytes| (bytes, None)),
             };
             let (value, limit) = counted.ok_or_else(|| uncounted(measure, usage))?;

@@ -78,11 +78,11 @@ pub(super) fn add_full_limits(system: &System, mut error: Error, size: u64, limi
 /// Adds whether the inodes or the bytes of a tmpfs are in use (ENOSPC). `path` is its name for the message.
 pub(crate) fn explain_full_directory(error: Error, file: BorrowedFd<'_>, path: &str) -> Error {
     match sys::file_system(file) {
-        Ok(Some(space)) if space.inodes > 0 && space.inodes_used >= space.inodes => error
-            .cause(format!("all {} inodes of {path} are in use", space.inodes))
+        Ok(Some(FileSystem { inodes, inodes_used: Some(used), .. })) if used >= inodes => error
+            .cause(format!("all {inodes} inodes of {path} are in use"))
             .hint("list the oldest files", shmadm("list --posix --sort IDLE --reverse")),
-        Ok(Some(space)) => error
-            .cause(format!("{path} has {} free of {}", Size(space.size - space.used), Size(space.size)))
+        Ok(Some(FileSystem { size, used: Some(used), .. })) => error
+            .cause(format!("{path} has {} free of {}", Size(size.saturating_sub(used)), Size(size)))
             .hint("list the objects that take the most memory", shmadm("list --posix --sort RSS --reverse"))
             .hint("list those without a name", shmadm("list --unlinked")),
         _ => error,

@@ -24,12 +24,14 @@ pub(crate) struct Limits {
 pub(crate) struct PosixUsage {
     pub(crate) mount: String,
     pub(crate) dev: Device,
-    /// In bytes; 0 means unlimited, and then nothing is counted.
+    /// In bytes; 0 means unlimited.
     pub(crate) size: u64,
-    pub(crate) used: u64,
+    /// `None` if the size is unlimited: then the kernel counts nothing.
+    pub(crate) used: Option<u64>,
     /// 0 means unlimited.
     pub(crate) inodes: u64,
-    pub(crate) inodes_used: u64,
+    /// `None` if their number is unlimited.
+    pub(crate) inodes_used: Option<u64>,
     /// The bytes of objects without a name; `None` if nothing is counted.
     pub(crate) unlinked: Option<u64>,
     /// Their number; `None` unless those that were found hold all of these bytes.

@@ -152,11 +152,12 @@ pub(crate) struct InstanceUsage {
     pub(crate) container: Option<Arc<str>>,
     /// Its limit in bytes; 0 if there is none.
     pub(crate) size: u64,
-    /// Resident and swapped bytes.
-    pub(crate) used: u64,
+    /// Resident and swapped bytes; `None` if the kernel does not count them and the files were not read.
+    pub(crate) used: Option<u64>,
     /// 0 means unlimited.
     pub(crate) inodes: u64,
-    pub(crate) inodes_used: u64,
+    /// `None` if their number is unlimited.
+    pub(crate) inodes_used: Option<u64>,
     /// Bytes of files without a name; `None` if its files were not read.
     pub(crate) unlinked: Option<u64>,
 }

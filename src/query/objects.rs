@@ -187,7 +187,9 @@ fn usage_of(
     let counted_again: u64 = linked.map(|(_, bytes)| bytes).sum();
     let allocated = named.iter().map(|posix| posix.allocated).sum::<u64>() + of_others - counted_again;
     let space = directory.space()?;
-    let is_known = directory.is_root(system.proc()) && space.size > 0 && !named.iter().any(|posix| posix.is_partial);
+    // What was created or removed during the listing must not look unlinked.
+    let used = space.used.zip(before.used).map(|(now, before)| now.min(before));
+    let is_known = directory.is_root(system.proc()) && !named.iter().any(|posix| posix.is_partial);
     Ok(PosixUsage {
         mount: path_text(&directory.path),
         dev: directory.device,
@@ -195,8 +197,7 @@ fn usage_of(
         used: space.used,
         inodes: space.inodes,
         inodes_used: space.inodes_used,
-        // What was created or removed during the listing must not look unlinked.
-        unlinked: is_known.then(|| space.used.min(before.used).saturating_sub(allocated)),
+        unlinked: used.filter(|_| is_known).map(|used| used.saturating_sub(allocated)),
         unlinked_files: None,
         huge: space.is_huge,
     })

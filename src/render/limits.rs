@@ -57,24 +57,26 @@ pub(crate) fn limit_rows(LimitsReport { limits, usage, posix, pool }: &LimitsRep
         limit("RMID_FORCED", "unattached segments are destroyed", Cell::of(limits.rmid_forced, Cell::Flag)),
     ];
     if let Some(posix) = posix {
-        // Without a limit, the file system counts nothing.
         let bytes = |bytes: Option<u64>| Cell::of(bytes, Cell::bytes);
+        let number = |number: Option<u64>| Cell::of(number, Cell::Number);
         let limited = |limit: u64| (limit > 0).then_some(limit);
         let (size, inodes) = (limited(posix.size), limited(posix.inodes));
-        let share = |used: u64, limit: Option<u64>| limit.map_or(Cell::Null, |limit| Cell::share(used, limit));
+        let share = |used: Option<u64>, limit: Option<u64>| {
+            used.zip(limit).map_or(Cell::Null, |(used, limit)| Cell::share(used, limit))
+        };
         rows.extend([
             row(
                 "POSIX_SIZE",
                 &format!("memory in {}", posix.mount),
                 bytes(size),
-                bytes(size.map(|_| posix.used)),
+                bytes(posix.used),
                 share(posix.used, size),
             ),
             row(
                 "POSIX_INODES",
                 &format!("files in {}", posix.mount),
-                Cell::of(inodes, Cell::Number),
-                Cell::of(inodes.map(|_| posix.inodes_used), Cell::Number),
+                number(inodes),
+                number(posix.inodes_used),
                 share(posix.inodes_used, inodes),
             ),
             row("POSIX_UNLINKED", "memory of objects without a name", Cell::Null, bytes(posix.unlinked), Cell::Null),

@@ -87,13 +87,13 @@ const BY_NAMESPACE: &[Gauge<Limits>] = &[
 
 /// Without a limit (size=0, nr_inodes=0), the file system counts nothing.
 const BY_INSTANCE: &[Gauge<PosixUsage>] = &[
-    bytes("size", "Size of the file system of POSIX shared memory objects.", |usage| limited(usage.size, usage.size)),
-    bytes("used", "Memory and swap used in it.", |usage| limited(usage.size, usage.used)),
+    bytes("size", "Size of the file system of POSIX shared memory objects.", |usage| limit(usage.size)),
+    bytes("used", "Memory and swap used in it.", |usage| usage.used.map(u128::from)),
     bytes("unlinked", "Memory and swap of objects that have no name but are still in use.", |usage| {
         usage.unlinked.map(u128::from)
     }),
-    count("inodes", "Maximum number of files in it.", |usage| limited(usage.inodes, usage.inodes)),
-    count("inodes_used", "Files in it.", |usage| limited(usage.inodes, usage.inodes_used)),
+    count("inodes", "Maximum number of files in it.", |usage| limit(usage.inodes)),
+    count("inodes_used", "Files in it.", |usage| usage.inodes_used.map(u128::from)),
 ];
 
 const OBJECTS: &Gauge<u64> =
@@ -101,8 +101,8 @@ const OBJECTS: &Gauge<u64> =
         Some((*number).into())
     });
 
-fn limited(limit: u64, value: u64) -> Option<u128> {
-    (limit > 0).then(|| value.into())
+fn limit(limit: u64) -> Option<u128> {
+    (limit > 0).then(|| limit.into())
 }
 
 const USAGE: &Gauge<SourceUsage> =

@@ -65,12 +65,14 @@ pub(crate) struct FileSystem {
     pub(crate) is_huge: bool,
     /// The size of a page, on hugetlbfs of a huge page, in bytes.
     pub(crate) page: u64,
-    /// Bytes; 0 means unlimited (size=0), and then nothing is counted.
+    /// Bytes; 0 means unlimited (size=0).
     pub(crate) size: u64,
-    pub(crate) used: u64,
-    /// 0 means unlimited.
+    /// `None` if the size is unlimited: then the kernel counts nothing.
+    pub(crate) used: Option<u64>,
+    /// 0 means unlimited (nr_inodes=0).
     pub(crate) inodes: u64,
-    pub(crate) inodes_used: u64,
+    /// `None` if their number is unlimited.
+    pub(crate) inodes_used: Option<u64>,
 }
 
 /// Returns the space of the file system that a descriptor is on; `None` if it is neither tmpfs nor hugetlbfs.
@@ -80,13 +82,14 @@ pub(crate) fn file_system(file: BorrowedFd<'_>) -> Result<Option<FileSystem>, Er
         return Ok(None);
     }
     let StatVfs { f_frsize, f_blocks, f_bfree, f_files, f_ffree, .. } = fs::fstatvfs(file).map_err(errno)?;
+    let counted = |limit: u64, used: u64| (limit > 0).then_some(used);
     Ok(Some(FileSystem {
         is_huge: kind == HUGETLBFS_MAGIC,
         page: f_frsize,
         size: f_blocks.saturating_mul(f_frsize),
-        used: f_blocks.saturating_sub(f_bfree).saturating_mul(f_frsize),
+        used: counted(f_blocks, f_blocks.saturating_sub(f_bfree).saturating_mul(f_frsize)),
         inodes: f_files,
-        inodes_used: f_files.saturating_sub(f_ffree),
+        inodes_used: counted(f_files, f_files.saturating_sub(f_ffree)),
     }))
 }
 

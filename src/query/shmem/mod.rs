@@ -105,7 +105,7 @@ fn add_mounted(
         _ => Source::Tmpfs,
     };
     // An unlimited file system counts nothing, and only the files show which bytes are in swap.
-    let is_counted = space.size > 0;
+    let is_counted = space.used.is_some();
     let is_dev_shm = || sys::stat_file(mounted.root.as_fd()).is_ok_and(|root| Some(root.file) == dev_shm);
     let has_objects = mounted.has_objects || is_dev_shm();
     let has_parts = each_file || has_objects || source == Source::DevShm;
@@ -124,7 +124,7 @@ fn add_mounted(
     let named = sum(&mut files.list.iter().map(|file| file.memory));
     let found = sum(&mut nameless.iter().map(|holding| holding.memory));
     let known = named.allocated() + found.allocated();
-    let used = if is_counted { space.used } else { known };
+    let used = space.used.unwrap_or(known);
     if space.is_huge {
         survey.huge.files += used;
         return;
@@ -140,7 +140,7 @@ fn add_mounted(
     let shows_unlinked = is_counted && reads_files && files.is_complete && mounted.is_whole;
     let unlinked = if shows_unlinked { used.saturating_sub(named.allocated()) } else { found.allocated() };
     survey.instances.push(InstanceUsage {
-        used,
+        used: Some(used),
         unlinked: (shows_unlinked || !is_counted).then_some(unlinked),
         ..instance(device, &space, Some(mounted))
     });
@@ -176,11 +176,12 @@ fn add_mounted(
 fn add_unmounted(system: &System, device: Device, found: &OpenFileSystem, survey: &mut ShmemSurvey) {
     let Ok(Some(space)) = sys::file_system(found.file.as_fd()) else { return };
     if space.is_huge {
-        survey.huge.files += space.used;
+        survey.huge.files += space.used.unwrap_or(0);
         return;
     }
     let swap = if system.swap_is_used() { None } else { Some(0) };
-    let memory = Memory { rss: space.used, swap, size: space.size, count: Some(1) };
+    // Without a limit, nothing shows what is used, and it is not accounted for.
+    let memory = Memory { rss: space.used.unwrap_or(0), swap, size: space.size, count: Some(1) };
     let pids = found.pids.clone();
     survey.holdings.push(Holding { pids, ..Holding::new(Source::Detached, Instance::FileSystem(device), memory) });
     survey.instances.push(instance(device, &space, None));

@@ -60,6 +60,17 @@ fn without_a_limit_nothing_is_counted() {
     for name in ["size_bytes", "used_bytes", "unlinked_bytes", "inodes", "inodes_used"] {
         assert_eq!(metric(name, ""), None, "{name} is unknown");
     }
+    fs::write("/dev/shm/x", [1; 4096]).unwrap();
+    let limits = run(["limits", "--json"]).exits(0).json();
+    let unknown = json!({ "size": 0, "used": null, "inodes": 0, "inodes_used": null, "unlinked": null });
+    assert_fields(&limits["posix"], unknown);
+    let table = run(["limits", "--format", "tsv"]).exits(0).stdout;
+    assert!(table.contains("POSIX_SIZE\tmemory in /dev/shm\t\t\t\n"), "{table}");
+    // The files show what the kernel does not count.
+    let usage = run(["usage", "--json"]).exits(0).json();
+    let instances = usage["instances"].as_array().unwrap();
+    let instance = instances.iter().find(|it| it["dev"] == limits["posix"]["dev"]).unwrap();
+    assert_fields(instance, json!({ "used": 4096, "inodes_used": null }));
     for what in ["shm-used=80%", "shm-used=1G", "unlinked-bytes=1G"] {
         let ran = run(["check", "-w", what]).exits(3).says("the kernel does not count what is used");
         assert!(ran.stdout.starts_with("SHM UNKNOWN: cannot determine "), "{ran:?}");
