@@ -13,7 +13,9 @@ use super::set_file::current_ids;
 use crate::error::{Error, Kind, OsError, again, shmadm};
 use crate::explain::{cannot_create, file_exists};
 use crate::model::{Ident, Mode, Needs, Object, ObjectName, Size};
-use crate::query::{CAP_CHOWN, ObjectDirectory, System, has_capability, lookup};
+use crate::query::{
+    CAP_CHOWN, ObjectDirectory, Resource, System, caller_limit, has_capability, huge_page_pool, lookup,
+};
 use crate::sys;
 
 /// A POSIX object to create.
@@ -57,24 +59,11 @@ pub(crate) fn create_file(
         let expected = expected_failure(system, new, directory, size)?;
         return expected.map_or(Ok(true), |(errno, call)| Err(would_fail(failed(errno, call))));
     }
-    // `set_len` rejects such a size itself, without an errno of the kernel.
-    i64::try_from(size).map_err(|_| failed(Errno::EFBIG, "ftruncate"))?;
-    let file: File = sys::create_unnamed(directory.as_fd(), 0o600).map_err(|errno| failed(errno, "open"))?.into();
-    file.set_len(size).map_err(|error| failed(sys::errno_of(&error), "ftruncate"))?;
-    if new.reserve {
-        sys::reserve(file.as_fd(), size).map_err(|errno| failed(errno, "fallocate"))?;
-    }
-    fill(&file, size).map_err(|error| match error.source {
-        // The offset in the message of a failed write does not help here.
-        Some(OsError { errno, call: "pwrite" }) => failed(errno, "pwrite"),
-        _ => error,
+    // The incomplete file is closed by then: the cause must not count its memory and inode as used.
+    let file = complete_file(system, new, directory, size, fill).map_err(|incomplete| match incomplete {
+        Incomplete::Call(errno, call) => failed(errno, call),
+        Incomplete::Other(error) => error,
     })?;
-    if new.owner.is_some() || new.group.is_some() {
-        let (owner, group) = current_ids(system, new.owner, new.group)?;
-        fchown(&file, owner, group).map_err(|errno| failed(errno, "fchown"))?;
-    }
-    let mode = new.mode.unwrap_or(Mode::PRIVATE);
-    fchmod(&file, FileMode::from_bits_truncate(mode.bits().into())).map_err(|errno| failed(errno, "fchmod"))?;
     // Another process may create the object after it was not found, or remove it after linkat reported EEXIST.
     for _ in 0..MAX_ATTEMPTS {
         match sys::link_unnamed(file.as_fd(), directory.as_fd(), new.name.file_name()) {
@@ -89,6 +78,42 @@ pub(crate) fn create_file(
     Err(file_exists(&new.name))
 }
 
+/// Why a file without a name was not completed.
+enum Incomplete {
+    Call(Errno, &'static str),
+    Other(Error),
+}
+
+/// Returns a file without a name that has the size, contents, owner and mode of the new object.
+fn complete_file(
+    system: &System,
+    new: &NewObject,
+    directory: &ObjectDirectory,
+    size: u64,
+    fill: impl FnOnce(&File, u64) -> Result<(), Error>,
+) -> Result<File, Incomplete> {
+    use Incomplete::{Call, Other};
+    // `set_len` rejects such a size itself, without an errno of the kernel.
+    i64::try_from(size).map_err(|_| Call(Errno::EFBIG, "ftruncate"))?;
+    let file: File = sys::create_unnamed(directory.as_fd(), 0o600).map_err(|errno| Call(errno, "open"))?.into();
+    file.set_len(size).map_err(|error| Call(sys::errno_of(&error), "ftruncate"))?;
+    if new.reserve {
+        sys::reserve(file.as_fd(), size).map_err(|errno| Call(errno, "fallocate"))?;
+    }
+    fill(&file, size).map_err(|error| match error.source {
+        // The offset in the message of a failed write does not help here.
+        Some(OsError { errno, call: "pwrite" }) => Call(errno, "pwrite"),
+        _ => Other(error),
+    })?;
+    if new.owner.is_some() || new.group.is_some() {
+        let (owner, group) = current_ids(system, new.owner, new.group).map_err(Other)?;
+        fchown(&file, owner, group).map_err(|errno| Call(errno, "fchown"))?;
+    }
+    let mode = new.mode.unwrap_or(Mode::PRIVATE);
+    fchmod(&file, FileMode::from_bits_truncate(mode.bits().into())).map_err(|errno| Call(errno, "fchmod"))?;
+    Ok(file)
+}
+
 /// Returns the call that would fail, and how.
 fn expected_failure(
     system: &System,
@@ -100,15 +125,22 @@ fn expected_failure(
     let may_give = || has_capability(system, CAP_CHOWN) != Some(false);
     let is_others = new.owner.is_some_and(|owner| owner != system.uid())
         || new.group.is_some_and(|group| !system.is_in_group(group));
+    // What the size limit of the file system, and the pool of its huge pages, still allow.
+    let within_limit = space.used.map(|used| space.size.saturating_sub(used));
+    let pool = huge_page_pool(space.page).filter(|_| space.is_huge);
+    let in_pool = pool.map(|pool| pool.available().saturating_mul(space.page));
+    let is_full = within_limit.into_iter().chain(in_pool).any(|free| size > free);
     Ok(match sys::check_file_access(directory.as_fd(), false) {
         Err(errno) => Some((errno, "open")),
         Ok(()) if space.inodes_used.is_some_and(|used| used >= space.inodes) => Some((Errno::ENOSPC, "open")),
         Ok(()) if i64::try_from(size).is_err() => Some((Errno::EFBIG, "ftruncate")),
-        Ok(()) if space.is_huge && !size.is_multiple_of(space.page) => Some((Errno::EINVAL, "ftruncate")),
-        Ok(()) if new.reserve && space.used.is_some_and(|used| size > space.size.saturating_sub(used)) => {
-            Some((Errno::ENOSPC, "fallocate"))
+        Ok(()) if caller_limit(system, Resource::RLIMIT_FSIZE).is_some_and(|limit| size > limit) => {
+            Some((Errno::EFBIG, "ftruncate"))
         }
+        Ok(()) if space.is_huge && !size.is_multiple_of(space.page) => Some((Errno::EINVAL, "ftruncate")),
+        Ok(()) if new.reserve && is_full => Some((Errno::ENOSPC, "fallocate")),
         Ok(()) if new.fill && space.is_huge => Some((Errno::EINVAL, "pwrite")),
+        Ok(()) if new.fill && is_full => Some((Errno::ENOSPC, "pwrite")),
         Ok(()) if is_others && !may_give() => Some((Errno::EPERM, "fchown")),
         Ok(()) => None,
     })

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use nix::unistd::{getegid, geteuid};
 
 use super::failure::holders;
+use super::huge::explain_missing_huge_page;
 use super::memory::explain_mapping_limit;
 use super::space::{explain_file_size, explain_full_directory};
 use crate::error::{Error, Kind, again, shmadm};
 use crate::model::{Access, FileUser, FileUsers, Ident, Mode, Needs, Object, ObjectName, Size, path_text};
 use crate::query::{ObjectDirectory, OpenError, System, add_users, open_file, refer_to_file};
-use crate::sys::{self, Address, Errno, Opening, SysError};
+use crate::sys::{self, Address, Errno, FileSystem, Opening, SysError};
 
 /// The most processes that a message names.
 const MAX_NAMED: usize = 4;
@@ -59,6 +60,11 @@ pub(crate) fn cannot_create(system: &System, name: &ObjectName, size: u64, errno
     let Ok(directory) = system.objects() else { return error };
     let (path, space) = (path_text(&directory.path), directory.space());
     match (errno, space) {
+        (Errno::ENOSPC, Ok(FileSystem { is_huge: true, page, size: limit, used, .. }))
+            if call == "fallocate" && used.is_none_or(|used| size <= limit.saturating_sub(used)) =>
+        {
+            explain_missing_huge_page(error, page, Some(size))
+        }
         (Errno::ENOSPC, _) => explain_full_directory(error, directory.as_fd(), &path),
         (Errno::EPERM, _) if call == "fchown" => error.cause(NO_CHOWN).hint(
             "create it with your own owner and group",

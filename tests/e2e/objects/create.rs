@@ -72,11 +72,16 @@ fn a_dry_run_fails_if_the_creation_would() {
     mount_tmpfs_on("/dev/shm", Some("mode=1777,size=64k"));
     let hint = "hint: list the objects that take the most memory: `shmadm list --posix --sort RSS --reverse`\n";
     fails(shmadm, &["create", "/x", "--size", "1M", "--reserve"], 1, &["64 KiB free of 64 KiB", hint]);
-    run(["create", "/x", "--size", "1M", "--fill", "1"])
-        .exits(1)
-        .says("error: cannot create object /x of 1 MiB: No space left on device (ENOSPC, pwrite)\n")
-        .says("cause: /dev/shm has ")
-        .says(hint);
+    fails(
+        shmadm,
+        &["create", "/x", "--size", "1M", "--fill", "1"],
+        1,
+        &["cause: /dev/shm has 64 KiB free of 64 KiB\n", hint],
+    );
+    let problem = "error: cannot create object /x of 1 MiB: No space left on device (ENOSPC, pwrite)\n";
+    run(["create", "/x", "--size", "1M", "--fill", "1"]).exits(1).says(problem);
+    run(["create", "/x", "--size", "64K", "--fill", "1", "-n"]).exits(0);
+    run(["create", "/x", "--size", "1M", "-n"]).exits(0);
     fails(shmadm, &["create", "/x", "--size", "8192P"], 1, &["cause: an object must be smaller than 8 EiB\n"]);
     assert_eq!(names(), [""; 0]);
 }
@@ -112,15 +117,18 @@ fn a_file_system_that_is_mounted_read_only_is_the_cause() {
 
 #[apply(test)]
 fn limits_of_the_process_are_named() {
-    let limited = |limit: &str, arguments: &[&str]| {
+    let limited = |limit: &str| {
         let mut shell = Command::new("sh");
         let script = format!("ulimit {limit}; exec \"$0\" \"$@\"");
-        shell.args(["-c", &script, env!("CARGO_BIN_EXE_shmadm")]).args(arguments);
-        finish(&mut shell).exits(1)
+        shell.args(["-c", &script, env!("CARGO_BIN_EXE_shmadm")]);
+        shell
     };
-    limited("-f 1", &["create", "/x", "--size", "4K"]).says("cause: the size exceeds RLIMIT_FSIZE, 512 bytes\n");
+    let cause = "cause: the size exceeds RLIMIT_FSIZE, 512 bytes\n";
+    fails(|| limited("-f 1"), &["create", "/x", "--size", "4K"], 1, &[cause]);
+    finish(limited("-f 1").args(["create", "/x", "--size", "512", "-n"])).exits(0);
     create("y", 1 << 30);
-    limited("-v 500000", &["attach", "/y", "--background"]).says("cause: 1 GiB more would exceed RLIMIT_AS: ");
+    let ran = finish(limited("-v 500000").args(["attach", "/y", "--background"])).exits(1);
+    ran.says("cause: 1 GiB more would exceed RLIMIT_AS: ");
 }
 
 #[apply(test)]
@@ -144,6 +152,14 @@ fn on_hugetlbfs_sizes_are_whole_pages_and_nothing_can_be_written() {
     run(["--dir", path, "write", "/x", "--hex", "00"]).exits(1).says(cause);
     let limits = run(["--dir", path, "limits", "--no-headings"]).exits(0).stdout;
     assert!(limits.contains("POSIX_HUGE") && limits.contains(&format!("memory in {path}")), "{limits}");
+    let number = |name: &str| {
+        let file = format!("/sys/kernel/mm/hugepages/hugepages-2048kB/{name}");
+        std::fs::read_to_string(file).unwrap().trim().parse::<u64>().unwrap()
+    };
+    if number("free_hugepages") == 0 && number("nr_overcommit_hugepages") == 0 {
+        let cause = "cause: 1 huge page of 2 MiB required; free and not reserved in the pool: 0 of ";
+        fails(shmadm, &["--dir", path, "create", "/y", "--size", "2M", "--reserve"], 1, &[cause]);
+    }
 }
 
 #[apply(test)]
