@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use clap::Args;
@@ -22,7 +23,8 @@ pub(crate) const MANUAL: Manual = Manual {
                   address.\n\n\
                   A second table shows the processes that have POSIX objects (/NAME) open or mapped. HOW is \
                   mapped, open, both, or private (a copy-on-write mapping). With --mappings it shows one row per \
-                  descriptor and mapping.\n\n\
+                  descriptor and mapping. For each object of which no user is found, who asks the kernel for a write \
+                  lease, which it grants only if no process has the object open or mapped.\n\n\
                   Filters select segments and objects, as in list. --pid shows what a process has attached, open \
                   or mapped, with sizes and a total; other processes are then not shown.\n\n\
                   Without SEGMENT all segments and objects are shown. In scripts, use --all for that: an empty \
@@ -86,9 +88,7 @@ pub(crate) fn run(args: &WhoArgs, context: &mut Context) -> Result<Exit, Error> 
     };
     print(args, context, are_objects, &found, files.as_deref())?;
     let files = files.unwrap_or_default();
-    for file in &files {
-        explain_file(args, context, file);
-    }
+    explain_files(args, context, &files);
     if found.iter().any(|object| !object.attachers.hidden.is_empty()) && !context.system.proc_shows_own_pids() {
         context.ui.warning(
             "/proc does not belong to this pid namespace: processes that have segments attached cannot be found",
@@ -135,9 +135,10 @@ fn named(
     let mut files = files.unwrap_or_default();
     check_any_found(context, !(objects.is_empty() && files.is_empty()), failures)?;
     query::add_users(&context.system, &mut files, needs | Needs::ATTACHERS)?;
-    if !is_all {
-        query::probe(&context.system, &mut files);
-    }
+    // No lease of an object that is not shown: what opens it would wait.
+    let in_any_state = filter.in_any_state();
+    files.retain(|file| in_any_state.matches(&context.system, file));
+    query::probe(&context.system, &mut files);
     if is_all && !filter.pid.is_empty() {
         files.extend(unlinked_if_any(&context.system, needs | Needs::ATTACHERS)?);
     }
@@ -224,20 +225,32 @@ fn print_files(args: &WhoArgs, context: &mut Context, files: &[UsedFile]) -> Res
     context.print_rows("users", &columns, rows, &style)
 }
 
-/// Explains what the rows of a POSIX object do not show.
-fn explain_file(args: &WhoArgs, context: &mut Context, file: &UsedFile) {
-    let name = &file.ident;
-    match file.users.in_use() {
-        Some(false) if !args.segments.is_empty() => context.ui.status(&format!("{name} is not in use")),
-        Some(true) if file.users.list.is_empty() => {
-            let why = file.users.why_hidden();
-            context.ui.warning(&format!("{name} is in use, but no process that uses it was found: {why}"));
+/// Explains what the rows of POSIX objects do not show; objects in use without a known user once for each reason.
+fn explain_files(args: &WhoArgs, context: &mut Context, files: &[UsedFile]) {
+    let mut hidden: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for file in files {
+        let (name, is_named) = (&file.ident, !args.segments.is_empty());
+        match file.users.in_use() {
+            Some(false) if is_named => context.ui.status(&format!("{name} is not in use")),
+            Some(true) if file.users.list.is_empty() => {
+                hidden.entry(file.users.why_hidden()).or_default().push(name.to_string());
+            }
+            None if is_named => {
+                let why = file.users.why_hidden();
+                context.ui.warning(&format!("cannot determine whether {name} is in use: {why}"));
+            }
+            _ => {}
         }
-        None if !args.segments.is_empty() => {
-            let why = file.users.why_hidden();
-            context.ui.warning(&format!("cannot determine whether {name} is in use: {why}"));
-        }
-        _ => {}
+    }
+    for (why, names) in hidden {
+        let objects = match names.as_slice() {
+            [name] => format!("{name} is in use, but no process that uses it"),
+            names => {
+                let first = enumerate(&first_names(MAX_NAMES, names.iter().cloned()), "and");
+                format!("{} are in use ({first}), but no process that uses them", counted(names.len() as u64, "object"))
+            }
+        };
+        context.ui.warning(&format!("{objects} was found: {why}"));
     }
 }
 

@@ -116,3 +116,26 @@ fn a_hint_names_the_option_that_determines_unknown_states() {
     // Machines do not read hints.
     assert_eq!(list(&["--posix", "--json"]).stderr, "");
 }
+
+#[apply(test)]
+#[requires(Root)]
+fn who_asks_the_lease_of_everything_that_it_shows() {
+    let _sockets = [send_descriptor(create("flies", 4096)), send_descriptor(create("too", 4096))];
+    create("unused", 4096);
+    for arguments in [&["who"][..], &["who", "--all"], &["who", "--all", "/unused"]] {
+        let report = run([arguments, &["--json"]].concat()).exits(0).json();
+        let in_use = |name: &str| {
+            let object = report["objects"].as_array().unwrap().iter().find(|object| object["name"] == name).unwrap();
+            assert!(name == "/unused" || object["hidden"][0]["reason"] == "in-flight", "{object}");
+            object["in_use"].as_bool()
+        };
+        assert_eq!(["/flies", "/too", "/unused"].map(in_use), [Some(true), Some(true), Some(false)]);
+    }
+    for (filter, objects) in [("--state=in-use", 2), ("--name=f*", 1), ("--state=unused", 1), ("--older-than=0s", 1)] {
+        let report = run(["who", filter, "--json"]).exits(0).json();
+        assert_eq!(report["objects"].as_array().unwrap().len(), objects, "{filter}: {report}");
+    }
+    let ran = run(["who"]).exits(0).says("warning: 2 objects are in use (object /");
+    ran.says("), but no process that uses them was found: a Unix socket has descriptors queued");
+    run(["who", "--name=too"]).exits(0).says("warning: object /too is in use, but no process that uses it was found: ");
+}
