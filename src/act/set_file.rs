@@ -10,8 +10,8 @@ use nix::unistd::{Gid, Uid, fchownat, ftruncate};
 use super::remove_file::find_use;
 use super::set::Change;
 use crate::error::{Error, Kind, again};
-use crate::explain::{NO_CHOWN, cannot_open, file_in_use, unmapped_id, with_size_cause};
-use crate::model::{Object, Size};
+use crate::explain::{NO_CHOWN, cannot_open, file_in_use, seal_cause, unmapped_id, with_size_cause};
+use crate::model::{Object, Seal, Size};
 use crate::query::{Account, OpenError, System, refer_to_file};
 use crate::sys::{self, Opening};
 
@@ -48,8 +48,11 @@ pub(super) fn set_file(system: &System, seen: &Object, change: Change) -> Result
         let leased = if must_be_unused { open_unused(system, seen, file.as_fd(), size)? } else { None };
         let denied = |errno| cannot_open(system, seen, "change", OpenError::Call(errno));
         let open = || sys::open_referred(file.as_fd(), Opening::Write).map_err(denied);
-        let truncated = ftruncate(leased.map_or_else(open, Ok)?, length);
-        truncated.map_err(|errno| with_size_cause(system, failed(errno, "ftruncate"), size, errno))?;
+        let opened = leased.map_or_else(open, Ok)?;
+        ftruncate(&opened, length).map_err(|errno| {
+            let seal = if size < now.size { Seal::Shrink } else { Seal::Grow };
+            with_size_cause(system, denied_by(seal, opened.as_fd(), failed(errno, "ftruncate"), errno), size, errno)
+        })?;
     }
     if change.owner.is_some() || change.group.is_some() {
         let (owner, group) = current_ids(system, change.owner, change.group)?;
@@ -57,7 +60,13 @@ pub(super) fn set_file(system: &System, seen: &Object, change: Change) -> Result
     }
     if let Some(mode) = change.mode {
         let mode = FileMode::from_bits_truncate(mode.bits().into());
-        fchmodat(AT_FDCWD, &path, mode, FchmodatFlags::FollowSymlink).map_err(|errno| failed(errno, "fchmodat"))?;
+        fchmodat(AT_FDCWD, &path, mode, FchmodatFlags::FollowSymlink).map_err(|errno| {
+            let error = failed(errno, "fchmodat");
+            match sys::open_referred(file.as_fd(), Opening::InspectNow) {
+                Ok(opened) => denied_by(Seal::Exec, opened.as_fd(), error, errno),
+                Err(_) => error,
+            }
+        })?;
     }
     Ok(())
 }
@@ -85,6 +94,14 @@ fn open_unused(system: &System, seen: &Object, file: BorrowedFd<'_>, new_size: u
     };
     let hint = "shrink it anyway; its users get SIGBUS beyond the new end";
     Err(Error { hints: Vec::new(), ..refusal }.hint(hint, again("--force")))
+}
+
+/// Replaces the cause if a seal forbids the change (EPERM).
+fn denied_by(seal: Seal, file: BorrowedFd<'_>, error: Error, errno: Errno) -> Error {
+    match seal_cause(file, &[seal]).filter(|_| errno == Errno::EPERM) {
+        Some(cause) => error.cause(cause),
+        None => error,
+    }
 }
 
 fn failed(system: &System, seen: &Object, errno: Errno, call: &'static str) -> Error {

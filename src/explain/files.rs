@@ -1,7 +1,7 @@
 //! Why POSIX objects are missing or in use.
 
 use std::fs::File;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use nix::unistd::{getegid, geteuid};
@@ -11,7 +11,9 @@ use super::huge::explain_missing_huge_page;
 use super::memory::explain_mapping_limit;
 use super::space::{explain_file_size, explain_full_directory};
 use crate::error::{Error, Kind, again, shmadm};
-use crate::model::{Access, FileUser, FileUsers, Ident, Mode, Needs, Object, ObjectName, Size, path_text};
+use crate::model::{
+    Access, FileUser, FileUsers, Ident, Mode, Needs, Object, ObjectName, Seal, Size, enumerate, path_text,
+};
 use crate::query::{ObjectDirectory, OpenError, System, add_users, open_file, refer_to_file};
 use crate::sys::{self, Address, Errno, FileSystem, Opening, SysError};
 
@@ -86,6 +88,20 @@ pub(crate) const NO_CHOWN: &str = "only a privileged caller can give it to anoth
 pub(crate) const NO_WRITE: &str =
     "hugetlbfs does not support write(2); only a process that maps the object can change its contents";
 
+/// The seals that forbid changes of the contents.
+pub(crate) const WRITE_SEALS: &[Seal] = &[Seal::Write, Seal::FutureWrite];
+
+/// Returns that seals of a file forbid a call that failed with EPERM, if it has one of those that forbid it.
+pub(crate) fn seal_cause(file: BorrowedFd<'_>, forbidding: &[Seal]) -> Option<String> {
+    let seals = sys::seals(file).ok()?.into_iter().filter(|seal| forbidding.contains(seal));
+    let seals: Vec<String> = seals.map(Seal::constant).collect();
+    match seals.as_slice() {
+        [] => None,
+        [one] => Some(format!("its seal {one} forbids it")),
+        several => Some(format!("its seals {} forbid it", enumerate(several, "and"))),
+    }
+}
+
 /// Adds why the size of an object cannot be changed.
 pub(crate) fn with_size_cause(system: &System, error: Error, size: u64, errno: Errno) -> Error {
     let space = system.objects().and_then(|directory| directory.space());
@@ -158,7 +174,11 @@ pub(crate) fn cannot_map(system: &System, object: &Object, SysError { errno, cal
         Errno::EINVAL if object.size == 0 => error
             .cause("its size is 0, and an empty object cannot be mapped")
             .hint("set its size", shmadm("set").arg(ident.typed()).arg("--size").arg("4096")),
-        Errno::EPERM => error.cause("its file system is mounted with noexec"),
+        Errno::EPERM => {
+            let file = open_file(system, object, Opening::InspectNow);
+            let sealed = file.ok().and_then(|file| seal_cause(file.as_fd(), WRITE_SEALS));
+            error.cause(sealed.unwrap_or_else(|| "its file system is mounted with noexec".to_owned()))
+        }
         _ => explain_mapping_limit(system, error, Address::Any, object.size, errno),
     }
 }

@@ -21,6 +21,7 @@ mod needs;
 mod number;
 mod object;
 mod posix;
+mod seal;
 mod shmem;
 mod sidecar;
 mod size;
@@ -57,6 +58,7 @@ pub(crate) use posix::{
     Claim, Device, FileId, FileKind, FileMapping, FileStat, FileTime, FileType, FileUser, FileUsers, How, Posix,
     SEMAPHORE_SIZE,
 };
+pub(crate) use seal::Seal;
 pub(crate) use shmem::{
     Holding, HugeMemory, Instance, InstanceUsage, Memory, Possible, Source, SourceUsage, Unseen, by_source, grouped,
 };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
-use super::{Access, HiddenBy, ObjectName, Stamp, describe_process, first_names, named};
+use super::{Access, HiddenBy, ObjectName, Seal, Stamp, describe_process, first_names, named};
 
 /// The device and inode of a file, which identify it as long as it exists. Displayed as `0:27:4`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -215,6 +215,8 @@ pub(crate) struct Posix {
     pub(crate) value: Option<u32>,
     /// The number of processes that wait for a named semaphore; killed ones remain counted.
     pub(crate) waiters: Option<u32>,
+    /// The seals of a memfd.
+    pub(crate) seals: Option<Vec<Seal>>,
     /// That program's own command that cleans up.
     pub(crate) cleanup: Option<Arc<str>>,
     /// Whether that program keeps it between runs.

@@ -118,6 +118,10 @@ fn nameless_objects(
         if known.contains(Needs::RESIDENT) {
             (object.rss, object.swap) = residency_of_nameless(system, &scan, &stat);
         }
+        if known.contains(Needs::CONTENTS) && found.file_type == FileType::Memfd {
+            let file = open_nameless(system, &scan, *file);
+            object.posix_mut().seals = file.and_then(|file| sys::seals(file.as_fd())).ok();
+        }
         inventory::complete(system, &mut object, known);
         finish(system, &mut object, &scan, needs);
         objects.push(object);
@@ -128,9 +132,12 @@ fn nameless_objects(
 
 /// Returns the resident and the swapped bytes of a file that a process has open or mapped.
 pub(super) fn residency_of_nameless(system: &System, scan: &ObjectScan, stat: &FileStat) -> (Option<u64>, Option<u64>) {
-    let users = scan.users_found(stat.file);
-    let open = || sys::open_referred(refer_via_user(system, stat.file, users)?.as_fd(), Opening::InspectNow);
-    inventory::residency(system, stat, open)
+    inventory::residency(system, stat, || open_nameless(system, scan, stat.file))
+}
+
+/// Opens a file that a process has open or mapped.
+fn open_nameless(system: &System, scan: &ObjectScan, file: FileId) -> Result<OwnedFd, Errno> {
+    sys::open_referred(refer_via_user(system, file, scan.users_found(file))?.as_fd(), Opening::InspectNow)
 }
 
 /// Returns how much of the file system of POSIX objects is used, and the objects in it that have a name.

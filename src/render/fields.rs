@@ -88,6 +88,10 @@ fn file_fields(object: &Object, posix: &Posix, style: &TableStyle<'_>) -> Vec<(&
         let number = |number: Option<u32>| optional(number.map(|number| number.to_string()), "unknown");
         fields.extend([("Value", number(posix.value)), ("Waiters", number(posix.waiters))]);
     }
+    if let Some(seals) = &posix.seals {
+        let seals: Vec<_> = seals.iter().map(|seal| seal.as_str()).collect();
+        fields.push(("Seals", if seals.is_empty() { "none".to_owned() } else { seals.join(", ") }));
+    }
     fields.extend([
         ("Created", optional(posix.stat.btime.map(|time| when(time.stamp())), "unknown")),
         ("Last read", when(posix.stat.atime.stamp())),

@@ -93,7 +93,12 @@ pub(crate) static FILE: &[Column<Object>] = &[
         posix(object, |posix| Cell::of(posix.waiters, Cell::number))
     })
     .needs(Needs::CONTENTS),
-    left("SEALS", "seals", "seals of a memfd", |_| Cell::Null),
+    left("SEALS", "seals", "seals of a memfd", |object| {
+        posix(object, |posix| {
+            Cell::of(posix.seals.as_ref(), |seals| Cell::Texts(seals.iter().map(|seal| seal.as_str()).collect()))
+        })
+    })
+    .needs(Needs::CONTENTS),
     left("PRODUCT", "product", "program that uses such names", field::product),
     right("MAKER", "maker", "pid of the creator, if the name contains it or an attached segment does", |object| {
         posix(object, |posix| Cell::pid(posix.maker))

@@ -18,7 +18,7 @@ use rustix::fs::{
 };
 
 use super::kernel::{Cachestat, CachestatRange, SYS_CACHESTAT};
-use crate::model::{Device, FileId, FileStat, FileTime};
+use crate::model::{Device, FileId, FileStat, FileTime, Seal};
 
 pub(super) fn errno(error: rustix::io::Errno) -> Errno {
     Errno::from_raw(error.raw_os_error())
@@ -223,6 +223,12 @@ pub(crate) fn check_file_access(file: BorrowedFd<'_>, also_read: bool) -> Result
 pub(crate) fn link_target(directory: BorrowedFd<'_>, name: &OsStr) -> Result<OsString, Errno> {
     let target = fs::readlinkat(directory, name, Vec::new()).map_err(errno)?;
     Ok(OsString::from_vec(target.into_bytes()))
+}
+
+/// Returns the seals of a memfd (F_GET_SEALS). Fails with EBADF for a descriptor that only refers to it (O_PATH), and with
+/// EINVAL for a file that cannot have seals.
+pub(crate) fn seals(file: BorrowedFd<'_>) -> Result<Vec<Seal>, Errno> {
+    fs::fcntl_get_seals(file).map(|seals| Seal::of_bits(seals.bits())).map_err(errno)
 }
 
 /// Renames an entry within its directory. Fails with EEXIST if the new name exists.

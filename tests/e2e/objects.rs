@@ -19,6 +19,7 @@ mod no_lease;
 mod once;
 mod prune;
 mod rm;
+mod seals;
 mod unknown;
 mod users;
 
