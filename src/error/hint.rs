@@ -118,10 +118,15 @@ impl Invocation {
         names.any(|name| options.contains(&name))
     }
 
+    /// Returns whether it leaves out an option, by its long name.
+    pub(crate) fn drops(&self, option: &str) -> bool {
+        self.dropped.iter().any(|word| word == option)
+    }
+
     /// Completes the command for a namespace, as `--ns` names it; `None` if no command enters it.
     pub(crate) fn in_namespace(mut self, namespace: &OsStr) -> Option<Self> {
         match self.program {
-            Program::Shmadm if !self.has_option(&["--ns", "--all-ns"]) => {
+            Program::Shmadm if !self.has_option(&["--ns", "--all-ns"]) && !self.drops("ns") => {
                 self.arguments.splice(0..0, ["--ns".into(), namespace.to_owned()]);
             }
             Program::Other if self.arguments.first().is_some_and(|first| first == "sysctl") => {

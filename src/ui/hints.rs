@@ -1,8 +1,9 @@
 //! Completes the commands in hints, so that they run as printed.
 //!
 //! A command that repeats the user's own keeps all options that still apply. With `--ns` or `--dir`, every command gets the
-//! same: without it, it would act on another segment with the same id, or on another object with the same name. If no command would work for this caller, the
-//! hint is only a sentence, or omitted.
+//! same: without it, it would act on another segment with the same id, or on another object with the same name. Only a hint
+//! that leaves the option out does not get it. If no command would work for this caller, the hint is only a sentence, or
+//! omitted.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -110,6 +111,7 @@ impl HintContext {
     fn with_namespace(&self, mut command: Invocation) -> Option<Invocation> {
         if let (Program::Shmadm, Some(directory)) = (command.program, &self.directory)
             && !command.has_option(&["--dir"])
+            && !command.drops("dir")
         {
             command.arguments.splice(0..0, ["--dir".into(), directory.clone()]);
         }
@@ -177,6 +179,7 @@ mod tests {
         };
         assert_eq!(completed(&["rm", "/x"], shmadm("list")), "x: `shmadm --dir '/run/a b' list`");
         assert_eq!(completed(&["--dir=/run/a b", "rm"], again("--force")), "x: `shmadm '--dir=/run/a b' rm --force`");
+        assert_eq!(completed(&["--dir=/x", "rm"], again("").without(&["dir"])), "x: `shmadm rm`");
         assert_eq!(completed(&["rm"], program("ls /dev/shm")), "x: `ls /dev/shm`");
     }
 
@@ -184,6 +187,7 @@ mod tests {
     fn commands_in_hints_keep_the_namespace() {
         let inside = |command| completed(Some("7"), &["--ns=7", "rm", "5"], command).unwrap();
         assert_eq!(inside(again("").sudo()), "x: `sudo shmadm --ns=7 rm 5`");
+        assert_eq!(inside(again("").without(&["ns"])), "x: `shmadm rm 5`");
         assert_eq!(inside(again("--ns 8")), "x: `shmadm rm 5 --ns 8`");
         assert_eq!(inside(shmadm("list")), "x: `shmadm --ns 7 list`");
         assert_eq!(inside(shmadm("--ns=7 rm 5")), "x: `shmadm --ns=7 rm 5`");

@@ -10,7 +10,7 @@ use crate::actor::Actor;
 use crate::fixtures::{dump_path, sysctl};
 use crate::oracle::{self, Attached};
 use crate::sandbox::with_no_capabilities;
-use crate::support::{NOBODY, Ran, file, finish, reachable_copy, run, shmadm, shmadm_as};
+use crate::support::{NOBODY, Ran, file, finish, mount_tmpfs, reachable_copy, run, shmadm, shmadm_as};
 
 /// Runs a command that fails, and then the commands in its hints. Returns them.
 #[track_caller]
@@ -192,6 +192,19 @@ fn hints_of_other_commands_run_as_printed() {
     }
     let create = reachable_copy().display().to_string();
     hints_run(&["leakcheck", "--isolate", "never", "--", &create, "create", "-q"]);
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn hints_leave_out_the_namespace_and_the_directory_where_these_are_refused() {
+    let actor = Actor::start();
+    let pid = actor.pid().to_string();
+    assert_eq!(hints_run(&["--ns", &pid, "usage"]), ["shmadm usage"]);
+    mount_tmpfs(None);
+    assert_eq!(hints_run(&["--dir", "/mnt", "usage", "--json"]), ["shmadm usage --json"]);
+    assert_eq!(hints_run(&["top", "--ns", &pid, "--batch", "--rounds=1"]), ["shmadm top --batch --rounds=1"]);
+    let hints = run(["--ns", &pid, "trace", "-p", &pid]).exits(125);
+    assert!(hints.stderr.contains(&format!("hint: omit --ns: `shmadm trace -p {pid}`\n")), "{hints:?}");
 }
 
 #[apply(test)]
