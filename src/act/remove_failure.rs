@@ -9,7 +9,7 @@ use crate::explain::{
     describe_users, file_in_use, missing_file, not_permitted_to_open, owner_or_root, why_hidden, with_directory_cause,
 };
 use crate::model::Object;
-use crate::query::System;
+use crate::query::{CAP_FOWNER, System, has_capability};
 
 /// Why an object was not removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,10 +109,15 @@ impl Failure {
                 let error = Error::call(format!("cannot remove {ident}"), errno, call).target(&*argument);
                 match system.objects() {
                     Ok(directory) if errno == Errno::EPERM && !may_unlink(directory, object.posix(), system) => {
+                        let cause = "only its owner, the owner of the directory and a privileged user can remove it";
+                        // The user namespace of the caller does not map the owner or group.
+                        if has_capability(system, CAP_FOWNER) == Some(true) {
+                            return error
+                                .cause(format!("{cause}; CAP_FOWNER has no effect on it in your user namespace"))
+                                .also("the owner and root can do this outside your user namespace");
+                        }
                         let who = owner_or_root(&system.user(object.uid));
-                        error
-                            .cause("only its owner, the owner of the directory and a privileged user can remove it")
-                            .hint(format!("{who} can do this"), again("").sudo().on(ident.typed()))
+                        error.cause(cause).hint(format!("{who} can do this"), again("").sudo().on(ident.typed()))
                     }
                     Ok(directory) => with_directory_cause(system, error, directory, errno),
                     Err(_) => error,

@@ -29,7 +29,7 @@ use crate::error::Error;
 use crate::explain::missing_file;
 use crate::model::{FileId, FileStat, Needs, Object, ObjectName, Outcome, Posix, escape_invalid_utf8};
 use crate::query::{
-    CAP_FOWNER, ObjectDirectory, System, add_users, has_capability, lookup, needed_by, some_are_in_flight,
+    CAP_FOWNER, ObjectDirectory, System, add_users, has_capability_over, lookup, needed_by, some_are_in_flight,
     wait_for_exiting_users,
 };
 use crate::sys::{self, Opening};
@@ -224,11 +224,11 @@ fn unlink_unchanged(system: &System, seen: &Object) -> Result<Option<bool>, Fail
 }
 
 /// Returns whether the sticky bit of the directory lets the caller remove an object's name: the owner of either may, and
-/// so may a caller with CAP_FOWNER. Returns true if that is unknown.
+/// so may a caller with CAP_FOWNER over the object. Returns true if that is unknown.
 pub(super) fn may_unlink(directory: &ObjectDirectory, seen: &Posix, system: &System) -> bool {
     let Ok(stat) = sys::stat_file(directory.as_fd()) else { return true };
     let is_owner = [stat.uid, seen.stat.uid].contains(&geteuid().as_raw());
-    stat.mode & S_ISVTX == 0 || is_owner || has_capability(system, CAP_FOWNER) != Some(false)
+    stat.mode & S_ISVTX == 0 || is_owner || has_capability_over(system, &seen.stat, CAP_FOWNER) != Some(false)
 }
 
 /// Returns the object that a report lists, if it has not changed since.

@@ -14,7 +14,7 @@ use super::space::{explain_file_size, explain_full_directory};
 use crate::error::Error;
 use crate::model::{Access, FileKind, FileStat, Mode, path_text};
 use crate::procfs;
-use crate::query::{CAP_DAC_OVERRIDE, CAP_FOWNER, Resource, System, caller_limit, has_capability, maps_file};
+use crate::query::{CAP_DAC_OVERRIDE, CAP_FOWNER, Resource, System, caller_limit, has_capability_over};
 use crate::sys;
 
 /// Permission to search a directory.
@@ -168,7 +168,7 @@ fn explain_remove(system: &System, error: Error, entry: &Entry, errno: Errno) ->
             let (owner, user) = (stat.uid, system.file_uid());
             let is_owner = user == owner || user == entry.directory_stat.uid;
             let is_sticky = entry.directory_stat.mode & S_ISVTX != 0;
-            if !is_sticky || is_owner || overrides(system, stat, CAP_FOWNER) == Some(true) {
+            if !is_sticky || is_owner || has_capability_over(system, stat, CAP_FOWNER) == Some(true) {
                 return error.cause(DENIED);
             }
             error.cause(format!(
@@ -292,12 +292,7 @@ fn describe_access(system: &System, stat: &FileStat) -> String {
 fn is_granted(system: &System, stat: &FileStat, needed: u16) -> bool {
     let (_, shift) = class_of(system, stat);
     (Mode::from_kernel(stat.mode).bits() >> shift) & needed == needed
-        || overrides(system, stat, CAP_DAC_OVERRIDE) == Some(true)
-}
-
-/// Returns whether the caller has a capability over a file: its user namespace must map the owner and group of the file.
-fn overrides(system: &System, stat: &FileStat, capability: u32) -> Option<bool> {
-    Some(has_capability(system, capability)? && maps_file(system, stat.uid, stat.gid)?)
+        || has_capability_over(system, stat, CAP_DAC_OVERRIDE) == Some(true)
 }
 
 #[cfg(test)]

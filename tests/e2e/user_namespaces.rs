@@ -3,12 +3,14 @@
 #![expect(clippy::disallowed_methods, reason = "tests prepare their own children")]
 
 use std::io::{Read, Write};
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{Gid, Uid, getpid, setgid, setgroups, setuid};
 
+use crate::objects::create;
 use crate::oracle;
 use crate::support::{Ran, finish, reachable_copy, run};
 
@@ -86,6 +88,25 @@ fn namespace_root_gets_a_hint_to_ask_outside() {
         .says("; the owner and root can do this outside your user namespace");
     assert!(!ran.stderr.contains("hint: "), "no command of the owner inside helps: {ran:?}");
     assert!(oracle::row(id).is_some());
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn namespace_root_cannot_force_the_removal_of_an_object_of_an_unmapped_owner() {
+    let path = create("pub", 4096);
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o666)).unwrap();
+    let reasons =
+        ["only its owner, the owner of the directory and a privileged user", "; CAP_FOWNER has no effect on it"];
+    for options in [&["rm", "/pub"][..], &["rm", "/pub", "--force"], &["rm", "/pub", "-n"], &["rm", "/pub", "-fn"]] {
+        let ran = within(options).exits(4).says("cannot remove object /pub");
+        let ran =
+            ran.says(reasons[0]).says(reasons[1]).says("; the owner and root can do this outside your user namespace");
+        assert!(!ran.stderr.contains("hint: "), "{ran:?}");
+    }
+    assert!(std::fs::exists(&path).unwrap());
+    // With a mapping of its owner and group, the capability counts.
+    chown(&path, Some(FIRST + 5), Some(FIRST)).unwrap();
+    within(&["rm", "/pub"]).exits(0);
 }
 
 /// Runs the program as root of a user namespace with 65536 ids, in the test's IPC namespace.

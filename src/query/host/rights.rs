@@ -11,7 +11,7 @@ use nix::sys::resource::getrlimit;
 
 use super::accounts::Account;
 use super::system::System;
-use crate::model::{Object, ObjectKind};
+use crate::model::{FileStat, Object, ObjectKind};
 use crate::procfs;
 use crate::sys::{self, SysError};
 
@@ -128,7 +128,7 @@ pub(crate) fn is_in_initial_user_namespace(system: &System) -> Option<bool> {
 
 /// Returns whether the caller's user namespace maps the owner and the group of a file, which its capabilities over the file
 /// require.
-pub(crate) fn maps_file(system: &System, uid: u32, gid: u32) -> Option<bool> {
+fn maps_file(system: &System, uid: u32, gid: u32) -> Option<bool> {
     let proc = system.proc();
     let namespace = |thread| std::fs::metadata(proc.join(thread).join("ns/user")).ok().map(|file| file.ino());
     let is_elsewhere = namespace(system.caller_thread()) != namespace("thread-self");
@@ -141,6 +141,12 @@ pub(crate) fn maps_file(system: &System, uid: u32, gid: u32) -> Option<bool> {
         None => Some(!system.is_overflow(account, id)),
     };
     Some(has(Account::User, uid)? && has(Account::Group, gid)?)
+}
+
+/// Returns whether the caller has a capability over a file: its user namespace must map the owner and the group of the file.
+/// `None` if /proc does not show it.
+pub(crate) fn has_capability_over(system: &System, stat: &FileStat, capability: u32) -> Option<bool> {
+    Some(has_capability(system, capability)? && maps_file(system, stat.uid, stat.gid)?)
 }
 
 /// Returns whether the caller may inspect the processes of other users (CAP_SYS_PTRACE).
