@@ -88,7 +88,8 @@ fn object(system: &System, directory: &ObjectDirectory, name: ObjectName, stat: 
     match file_type {
         FileType::Dir => {
             object.size = 0;
-            posix.is_partial = !add_contents(directory, &name, &mut object.size, posix);
+            let memory = add_contents(system, directory, &name, &mut object.size, posix, needs);
+            (object.rss, object.swap) = memory.unzip();
         }
         FileType::Sem if needs.contains(Needs::CONTENTS) => {
             let value = semaphore(directory, &name, stat);
@@ -143,23 +144,38 @@ pub(in crate::query) fn residency(
     state.map_or((None, None), |(rss, swap)| (Some(rss), Some(swap)))
 }
 
-/// Adds what is below a directory, a file with several names once; returns whether all of it could be read. What has
-/// vanished is not there.
-fn add_contents(directory: &ObjectDirectory, name: &ObjectName, size: &mut u64, posix: &mut Posix) -> bool {
+/// Adds what is below a directory, a file with several names once. Returns its resident and its
+/// swapped bytes, if they are needed and known. What has vanished is not there.
+fn add_contents(
+    system: &System,
+    directory: &ObjectDirectory,
+    name: &ObjectName,
+    size: &mut u64,
+    posix: &mut Posix,
+    needs: Needs,
+) -> Option<(u64, u64)> {
     let mut seen = HashSet::new();
-    tree::walk(directory.as_fd(), name.file_name(), directory.device, &mut |_, _, _, stat| {
-        if stat.links > 1 {
-            if !seen.insert(stat.file) {
-                return;
+    let mut memory = needs.contains(Needs::RESIDENT).then_some((0_u64, 0_u64));
+    let is_complete =
+        tree::walk(directory.as_fd(), name.file_name(), directory.device, &mut |parent, name, _, stat| {
+            if stat.links > 1 {
+                if !seen.insert(stat.file) {
+                    return;
+                }
+                posix.linked.push((stat.file, stat.allocated));
             }
-            posix.linked.push((stat.file, stat.allocated));
-        }
-        posix.allocated = posix.allocated.saturating_add(stat.allocated);
-        if stat.is_regular() {
-            *size = size.saturating_add(stat.size);
-            posix.contents.push(stat.file);
-        }
-    })
+            posix.allocated = posix.allocated.saturating_add(stat.allocated);
+            memory = memory.and_then(|(rss, swap)| {
+                let (more, swapped) = residency(system, stat, || open_listed(parent, name, stat, Opening::InspectNow));
+                Some((rss.saturating_add(more?), swap.saturating_add(swapped?)))
+            });
+            if stat.is_regular() {
+                *size = size.saturating_add(stat.size);
+                posix.contents.push(stat.file);
+            }
+        });
+    posix.is_partial = !is_complete;
+    memory.filter(|_| is_complete)
 }
 
 /// Returns an object as the named semaphore that its size and layout show; `None` if it is not one.

@@ -8,7 +8,8 @@ use super::create;
 use super::list::objects;
 use crate::actor::{Actor, Request};
 use crate::fixtures::{assert_fields, can_inspect_all};
-use crate::support::run;
+use crate::sandbox::with_file_over;
+use crate::support::{file, finish, run, shmadm};
 
 const NAME: &str = "joblib_memmapping_folder_4194304_x";
 
@@ -42,6 +43,24 @@ fn the_users_of_the_files_below_a_directory_are_its_users() {
     assert_fields(&listed(), json!({ "state": "orphan", "users": 0 }));
     let stat = run(["stat", "--probe", &name]).exits(0).stdout;
     assert!(stat.contains("orphan"), "{stat}");
+}
+
+#[apply(test)]
+fn the_memory_of_a_directory_is_that_of_everything_below_it() {
+    let path = directory();
+    std::fs::write(&path, [1; 4096]).unwrap();
+    std::fs::write(format!("/dev/shm/{NAME}/other"), [1; 8192]).unwrap();
+    std::fs::hard_link(&path, format!("/dev/shm/{NAME}/same")).unwrap();
+    assert_fields(&listed(), json!({ "allocated": 12288, "rss": 12288, "swap": 0 }));
+    let stat = run(["stat", &format!("/{NAME}"), "--json"]).exits(0).json();
+    assert_fields(&stat["objects"][0], json!({ "rss": 12288, "swap": 0 }));
+    // With swap in use, the files themselves show it.
+    let directory = tempfile::tempdir().unwrap();
+    let swapping = file(directory.path(), "meminfo", b"MemTotal: 9 kB\nSwapTotal: 9 kB\nSwapFree: 8 kB\n");
+    let mut command = shmadm();
+    with_file_over(&mut command, &swapping, c"/proc/meminfo");
+    let report = finish(command.args(["list", "--posix", "--json"])).exits(0).json();
+    assert_fields(objects(&report)[0], json!({ "rss": 12288, "swap": 0 }));
 }
 
 #[apply(test)]
