@@ -15,7 +15,7 @@ use crate::query::{
     ShmemSurvey, System, add_attachers_and_find_strays, add_page_sizes, charged_to_control_groups,
     container_of_process, huge_page_pools, survey_shmem,
 };
-use crate::render::{By, RowKind, UsageReport, UsageRow, source_label};
+use crate::render::{By, Column, RowKind, UsageReport, UsageRow, UsageRows, source_label};
 
 /// Shared memory, as found at one time.
 #[derive(Debug)]
@@ -111,19 +111,31 @@ impl MemoryUsage {
         totals
     }
 
-    /// Returns the report; `rows` are those of [`Self::rows`].
-    pub(crate) fn report<'a>(&'a self, by: By, rows: &'a [UsageRow]) -> UsageReport<'a> {
+    /// Returns the report; `rows` are those of [`Self::rows`], and `chosen` the only columns of them, if the user has chosen
+    /// some.
+    pub(crate) fn report<'a>(
+        &'a self,
+        by: By,
+        rows: &'a [UsageRow],
+        chosen: Option<&[&'static Column<UsageRow>]>,
+    ) -> UsageReport<'a> {
+        let (sources, groups) = match (by, chosen) {
+            (By::Source, None) => (UsageRows::Whole(self.sources.as_slice()), UsageRows::Whole([].as_slice())),
+            (By::Source, Some(columns)) => (UsageRows::chosen(rows, columns), UsageRows::Whole([].as_slice())),
+            (_, None) => (UsageRows::Whole(self.sources.as_slice()), UsageRows::Whole(rows)),
+            (_, Some(columns)) => (UsageRows::Whole(self.sources.as_slice()), UsageRows::chosen(rows, columns)),
+        };
         UsageReport {
             shmem: self.shmem,
             swapped: self.holdings.iter().filter_map(|holding| holding.memory.swap).sum(),
-            sources: &self.sources,
+            sources,
             accounted: self.accounted,
             unexplained: self.unexplained,
             possible: if self.unexplained > 0 { &self.possible } else { &[] },
             instances: &self.instances,
             hugetlb: self.hugetlb,
             by,
-            groups: if by == By::Source { &[] } else { rows },
+            groups,
         }
     }
 }

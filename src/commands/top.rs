@@ -117,7 +117,7 @@ fn print(context: &mut Context, meter: &Meter, round: &Round) -> Result<(), Erro
             every: actual.as_secs_f64(),
             scan: round.scan.as_secs_f64(),
             change: round.change,
-            usage: round.usage.report(round.by, &round.rows),
+            usage: round.usage.report(round.by, &round.rows, None),
             largest,
         };
         return context.report(&report);

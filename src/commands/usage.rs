@@ -68,27 +68,37 @@ pub(crate) fn run(args: &UsageArgs, context: &mut Context) -> Result<Exit, Error
     check_whole_machine(context, "usage")?;
     let memory = MemoryUsage::find(context, args.by)?;
     let mut rows = memory.rows(context, args.by)?;
-    rows.retain(|row| args.all || row.memory.allocated() > 0);
+    // The list of sources in JSON is complete.
+    let shows_all = args.all || (context.json() && args.by == By::Source);
+    rows.retain(|row| shows_all || row.memory.allocated() > 0);
     if let Some(column) = sort {
         rows.sort_by(|one, next| (column.cell)(one).compare_descending(&(column.cell)(next)));
     }
-    if context.json() {
-        context.report(&memory.report(args.by, &rows))?;
-        return Ok(Exit::Done);
-    }
-    if context.format == Format::Table {
+    let is_table = context.format == Format::Table;
+    if is_table {
         rows.extend(memory.totals(args.by));
+        if !columns.iter().any(|column| column.json == "detail") {
+            rows.retain(|row| row.kind != RowKind::Remark);
+        }
     }
     let is_utf8 = context.ui.is_utf8();
     for row in &mut rows {
         let RowKind::Group(source) = row.kind else { continue };
         row.bar = bar(row.memory.rss, memory.shmem, is_utf8);
-        if let Some(source) = source.filter(|_| context.format != Format::Table) {
+        if let Some(source) = source.filter(|_| !is_table) {
             row.name = Some(source.as_str().to_owned());
         }
     }
+    if context.json() {
+        let chosen = args.columns.output.is_some().then_some(columns.as_slice());
+        context.report(&memory.report(args.by, &rows, chosen))?;
+        return Ok(Exit::Done);
+    }
     let style = TableStyle { optional: &[], ..args.table.style(context, USAGE_DROP_ORDER) };
     context.print_rows("usage", &columns, rows, &style)?;
+    if is_table && matches!(args.by, By::Process | By::Container) {
+        context.ui.status("what several processes use is divided evenly among them");
+    }
     Ok(Exit::Done)
 }
 

@@ -26,7 +26,7 @@ pub(crate) enum Cell<'a> {
     /// Bytes per second, with a sign.
     Change(i64),
     Seconds(u64),
-    /// A share in hundredths of a percent, which no JSON contains.
+    /// A share in hundredths of a percent.
     Share(u64),
     Time(Stamp),
     Flag(bool),
@@ -142,13 +142,12 @@ impl Serialize for Cell<'_> {
             Self::Flag(flag) => serializer.serialize_bool(*flag),
             Self::Pids(pids) => pids.serialize(serializer),
             Self::Texts(texts) => texts.serialize(serializer),
-            Self::Share(_)
-            | Self::Time(_)
-            | Self::File(_)
-            | Self::Device(_)
-            | Self::Key(_)
-            | Self::Mode(_)
-            | Self::Address(_) => serializer.collect_str(self),
+            Self::Share(share) => {
+                serializer.serialize_f64(f64::from(u32::try_from(*share).unwrap_or(u32::MAX)) / 100.0)
+            }
+            Self::Time(_) | Self::File(_) | Self::Device(_) | Self::Key(_) | Self::Mode(_) | Self::Address(_) => {
+                serializer.collect_str(self)
+            }
         }
     }
 }

@@ -74,7 +74,7 @@ pub(crate) use top::{
     LARGEST_DROP_ORDER, LargeObject, TopReport, clip, interval, largest_columns, spark_line, summary,
 };
 pub(crate) use usage::{
-    By, RowKind, USAGE_DROP_ORDER, UsageReport, UsageRow, bar, source_label, top_columns, usage_columns,
+    By, RowKind, USAGE_DROP_ORDER, UsageReport, UsageRow, UsageRows, bar, source_label, top_columns, usage_columns,
 };
 
 use crate::model::named;

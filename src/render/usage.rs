@@ -1,7 +1,7 @@
 //! The report of `usage`.
 
 use anstyle::AnsiColor;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::{Cell, Column};
 use crate::model::{HugeMemory, InstanceUsage, Memory, Possible, Source, SourceUsage, named};
@@ -25,7 +25,7 @@ pub(crate) struct UsageReport<'a> {
     pub(crate) shmem: u64,
     /// Bytes in swap, as far as they are known; not part of `shmem`.
     pub(crate) swapped: u64,
-    pub(crate) sources: &'a [SourceUsage],
+    pub(crate) sources: UsageRows<'a, SourceUsage>,
     pub(crate) accounted: u64,
     /// Negative if memory was allocated during the scan.
     pub(crate) unexplained: i64,
@@ -34,7 +34,33 @@ pub(crate) struct UsageReport<'a> {
     pub(crate) hugetlb: HugeMemory,
     pub(crate) by: By,
     /// Empty if the rows are sources.
-    pub(crate) groups: &'a [UsageRow],
+    pub(crate) groups: UsageRows<'a, UsageRow>,
+}
+
+/// A list of the report.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(crate) enum UsageRows<'a, T> {
+    Whole(&'a [T]),
+    Chosen(Vec<ChosenRow<'a>>),
+}
+
+impl<'a, T> UsageRows<'a, T> {
+    /// Returns rows with the columns that the user has chosen (`-o`).
+    pub(crate) fn chosen(rows: &'a [UsageRow], columns: &[&'static Column<UsageRow>]) -> Self {
+        let cells = |row| ChosenRow(columns.iter().map(|column| (column.json, (column.cell)(row))).collect());
+        Self::Chosen(rows.iter().map(cells).collect())
+    }
+}
+
+/// A row with the keys of the chosen columns.
+#[derive(Debug)]
+pub(crate) struct ChosenRow<'a>(Vec<(&'static str, Cell<'a>)>);
+
+impl Serialize for ChosenRow<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(key, cell)| (key, cell)))
+    }
 }
 
 /// A row of the table.
@@ -105,13 +131,21 @@ const fn detail(name: &'static str) -> Column<UsageRow> {
         .preferred_to_others(38)
 }
 
-const fn columns(name: &'static str, help: &'static str, detail: Column<UsageRow>) -> [Column<UsageRow>; 8] {
+/// The source of memory: a label in a table.
+const SOURCE: Column<UsageRow> =
+    named("SOURCE", "").described("source", "kind of shared memory").sentence_shortened_to(12);
+
+const fn named(name: &'static str, help: &'static str) -> Column<UsageRow> {
+    Column::left(name, |row: &UsageRow| Cell::text(row.name.as_ref()))
+        .described("name", help)
+        .shortened_to(12)
+        .preferred_to_others(24)
+        .colored(|row| color(row.kind))
+}
+
+const fn columns(name: Column<UsageRow>, detail: Column<UsageRow>) -> [Column<UsageRow>; 8] {
     [
-        Column::left(name, |row: &UsageRow| Cell::text(row.name.as_ref()))
-            .described("name", help)
-            .shortened_to(12)
-            .preferred_to_others(24)
-            .colored(|row| color(row.kind)),
+        name,
         Column::right("RSS", |row: &UsageRow| row.kind.number(true, Cell::bytes(row.memory.rss)))
             .described("rss", "resident bytes"),
         Column::right("SWAP", |row: &UsageRow| row.kind.number(false, Cell::of(row.memory.swap, Cell::bytes)))
@@ -143,13 +177,13 @@ fn color(kind: RowKind) -> Option<AnsiColor> {
 
 /// The columns for each kind of rows.
 static USAGE: [(By, [Column<UsageRow>; 8]); 7] = [
-    (By::Source, columns("SOURCE", "kind of shared memory", NOTE)),
-    (By::Instance, columns("INSTANCE", "device of the file system, or IPC namespace", MOUNT)),
-    (By::Process, columns("PID", "process that uses it", COMMAND)),
-    (By::User, columns("USER", "owner", NOTE)),
-    (By::ControlGroup, columns("CGROUP", "control group that it is charged to", NOTE)),
-    (By::Container, columns("CONTAINER", "container or unit", NOTE)),
-    (By::Product, columns("PRODUCT", "program that uses such names", NOTE)),
+    (By::Source, columns(SOURCE, NOTE)),
+    (By::Instance, columns(named("INSTANCE", "device of the file system, or IPC namespace"), MOUNT)),
+    (By::Process, columns(named("PID", "process that uses it"), COMMAND)),
+    (By::User, columns(named("USER", "owner"), NOTE)),
+    (By::ControlGroup, columns(named("CGROUP", "control group that it is charged to"), NOTE)),
+    (By::Container, columns(named("CONTAINER", "container or unit"), NOTE)),
+    (By::Product, columns(named("PRODUCT", "program that uses such names"), NOTE)),
 ];
 
 static CHANGE: Column<UsageRow> =

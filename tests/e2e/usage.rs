@@ -322,3 +322,57 @@ fn memfds_and_anonymous_memory_are_listed_by_type_and_named_by_their_inode() {
     let read = std::thread::scope(|scope| scope.spawn(without_dev_shm).join().unwrap());
     assert_eq!(read.exits(0).stdout, "\u{1}\u{1}");
 }
+
+#[apply(test)]
+#[requires(Root)]
+fn chosen_columns_are_the_keys_of_the_rows_in_json() {
+    std::fs::write("/dev/shm/x", vec![1; MIB]).unwrap();
+    let report = run(["usage", "-o", "RSS,SOURCE", "--json"]).exits(0).json();
+    assert_eq!(find(&report["sources"], "source", &json!("devshm")), json!({ "rss": MIB, "source": "devshm" }));
+    assert_eq!(report["sources"].as_array().unwrap().len(), usage("source")["sources"].as_array().unwrap().len());
+    assert!(report["accounted"].is_u64() && report["groups"] == json!([]), "{report}");
+    let mut actor = Actor::start();
+    actor.ask(Request::HoldMemfd { size: MIB, mapped: false });
+    let pid = json!(actor.pid().to_string());
+    let by_process = ["usage", "--by", "process", "--json", "-o", "PID,COUNT,SHARE"];
+    let report = run(by_process).exits(0).json();
+    let row = find(&report["groups"], "name", &pid);
+    assert_eq!((row.as_object().unwrap().len(), &row["count"], row["share"].is_f64()), (3, &json!(1), true), "{row}");
+    assert!(find(&report["sources"], "source", &json!("memfd"))["size"].is_u64());
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn notes_take_lines_of_their_own_only_if_they_are_shown() {
+    let _sockets = send_file(&filled_memfd(MIB));
+    let shown = run(["usage"]).exits(0).stdout;
+    assert!(shown.contains(" in flight"), "{shown}");
+    let table = run(["usage", "-o", "SOURCE,RSS"]).exits(0).stdout;
+    assert!(table.lines().all(|line| line.split_whitespace().count() > 1), "{table}");
+    assert!(table.lines().last().unwrap().starts_with("Shmem (/proc/meminfo) "), "{table}");
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn usage_by_process_says_that_objects_are_divided() {
+    let status = "what several processes use is divided evenly among them\n";
+    assert_eq!(run(["usage", "--by", "process"]).exits(0).stderr, status);
+    for options in [&["--by", "process", "-q"][..], &["--by", "process", "--json"], &["--by", "user"]] {
+        assert_eq!(run([&["usage"][..], options].concat()).exits(0).stderr, "", "{options:?}");
+    }
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn a_narrow_terminal_keeps_the_beginning_of_a_source() {
+    let mut actor = Actor::start();
+    std::fs::write("/dev/shm/x", vec![1; MIB]).unwrap();
+    actor.ask(Request::OpenFile { path: "/dev/shm/x".to_owned() });
+    std::fs::remove_file("/dev/shm/x").unwrap();
+    for width in ["60", "50", "40"] {
+        let table = finish(shmadm().args(["usage"]).env("COLUMNS", width)).exits(0).stdout;
+        for start in ["  unlinked,", "tmpfs /dev/", "Shmem (/pro", "not account"] {
+            assert!(table.lines().any(|line| line.starts_with(start)), "{start:?}: {table}");
+        }
+    }
+}
