@@ -11,13 +11,14 @@ pub(crate) const MANUAL: Manual = Manual {
     summary: "Show the kernel limits and their usage",
     description: "Shows the kernel's limits for System V shared memory in this IPC namespace, and how much of each is \
                   used. The rows that begin with POSIX are about the file system of POSIX objects, /dev/shm. Objects \
-                  without a name (unlinked, but still open or mapped) hold what is used beyond the named ones. On a \
-                  hugetlbfs (--dir), POSIX_HUGE shows the pool of its page size.",
+                  without a name (unlinked, but still open or mapped) hold what is used beyond the named ones. POSIX_HUGE \
+                  shows which files get huge pages (mount option huge); on a hugetlbfs (--dir), the pool of its page \
+                  size.",
     examples: &[
         ("shmadm limits", "show the limits and their usage"),
         ("shmadm limits --json", "the same as JSON, with exact numbers"),
     ],
-    json: "{\"schema\":1,\"limits\":{\"shmmni\":4096,\"shmmax\":…,\"shmall\":…, \"shmmin\":1,\"page_size\":4096,\"rmid_forced\":false}, \"usage\":{\"segments\":3,\"pages\":9,\"size\":…,\"rss\":…,\"swap\":…}, \"posix\":{\"mount\":\"/dev/shm\",\"dev\":\"0:27\",\"size\":…,\"used\":…, \"inodes\":…,\"inodes_used\":…, \"unlinked\":0,\"huge\":false}}. \
+    json: "{\"schema\":1,\"limits\":{\"shmmni\":4096,\"shmmax\":…,\"shmall\":…, \"shmmin\":1,\"page_size\":4096,\"rmid_forced\":false}, \"usage\":{\"segments\":3,\"pages\":9,\"size\":…,\"rss\":…,\"swap\":…}, \"posix\":{\"mount\":\"/dev/shm\",\"dev\":\"0:27\",\"size\":…,\"used\":…, \"inodes\":…,\"inodes_used\":…, \"unlinked\":0,\"huge\":false,\"huge_pages\":\"never\"}}. \
            Sizes are bytes, shmall and pages are pages.",
     notes: "Change the limits with sysctl(8): kernel.shmmni, kernel.shmmax, kernel.shmall, kernel.shm_rmid_forced.",
 };

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Device;
+use super::{Device, named};
 
 /// Limits of one IPC namespace (`struct shminfo`, /proc/sys/kernel).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +17,22 @@ pub(crate) struct Limits {
     /// `kernel.shm_rmid_forced`: segments are destroyed at the last detach or when the creator exits. `None` if /proc/sys
     /// cannot be read.
     pub(crate) rmid_forced: Option<bool>,
+}
+
+named! {
+    /// Which files of a tmpfs get huge pages (its mount option `huge`).
+    pub(crate) enum HugePages {
+        Never = "never",
+        Always = "always",
+        WithinSize = "within_size",
+        Advise = "advise",
+    }
+}
+
+impl HugePages {
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|huge| huge.as_str() == name)
+    }
 }
 
 /// The file system of POSIX objects and what is used of it.
@@ -39,6 +55,8 @@ pub(crate) struct PosixUsage {
     pub(crate) unlinked_files: Option<u64>,
     /// Whether it is a hugetlbfs.
     pub(crate) huge: bool,
+    /// `None` on hugetlbfs, or if it is unknown.
+    pub(crate) huge_pages: Option<HugePages>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

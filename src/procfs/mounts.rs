@@ -44,12 +44,19 @@ pub(crate) struct Mount {
     pub(crate) point: PathBuf,
     /// The type of the file system.
     pub(crate) kind: String,
+    /// The options of the file system, separated by commas.
+    options: String,
 }
 
 impl Mount {
     /// Returns whether it shows all of its file system: it is not a bind mount of a directory or file in it.
     pub(crate) fn is_whole(&self) -> bool {
         self.root == b"/"
+    }
+
+    /// Returns the value of an option of the file system.
+    pub(crate) fn option(&self, name: &str) -> Option<&str> {
+        self.options.split(',').find_map(|option| option.strip_prefix(name)?.strip_prefix('='))
     }
 }
 
@@ -69,7 +76,7 @@ pub(crate) fn mounted_namespaces(root: &Path, pid: i32) -> Result<Vec<(u64, Path
     Ok(mounts(root, &pid.to_string())?.into_iter().filter_map(namespace).collect())
 }
 
-/// Parses `ID PARENT MAJOR:MINOR ROOT MOUNT_POINT OPTIONS… - TYPE SOURCE …`.
+/// Parses `ID PARENT MAJOR:MINOR ROOT MOUNT_POINT OPTIONS… - TYPE SOURCE OPTIONS`.
 fn parse_line(line: &[u8]) -> Option<Mount> {
     let mut fields = line.split(|byte| *byte == b' ');
     let id = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
@@ -77,8 +84,9 @@ fn parse_line(line: &[u8]) -> Option<Mount> {
     let device = Device(major.parse().ok()?, minor.parse().ok()?);
     let (root, point) = (fields.next()?.to_owned(), unescape(fields.next()?));
     fields.find(|field| *field == b"-")?;
-    let kind = String::from_utf8_lossy(fields.next()?).into_owned();
-    Some(Mount { id, device, root, point, kind })
+    let mut text = |index| fields.nth(index).map(|field| String::from_utf8_lossy(field).into_owned());
+    let (kind, options) = (text(0)?, text(1).unwrap_or_default());
+    Some(Mount { id, device, root, point, kind, options })
 }
 
 /// Replaces `\040` and the other octal numbers by which the kernel escapes white space and backslashes.
@@ -105,12 +113,14 @@ mod tests {
         let lines = "22 1 259:1 / / rw,relatime shared:1 - ext4 /dev/root rw\n\
                      40 22 0:4 ipc:[4026532190] /run/a\\040b\\134 rw shared:5 master:2 - nsfs nsfs rw\n\
                      41 22 0:4 net:[4026532191] /run/net rw - nsfs nsfs rw\n\
-                     42 22 0:40 ipc:[4026532192] /run/fake rw - tmpfs tmpfs rw\n";
+                     42 22 0:40 ipc:[4026532192] /run/fake rw - tmpfs tmpfs rw,size=4k,huge=always\n";
         std::fs::write(root.path().join("7/mountinfo"), lines).unwrap();
         let found = mounted_namespaces(root.path(), 7).unwrap();
         assert_eq!(found, [(4_026_532_190, PathBuf::from("/run/a b\\"))]);
         let mounts = mounts(root.path(), "7").unwrap();
         assert_eq!((mounts[0].device, &*mounts[0].kind, mounts.len()), (Device(259, 1), "ext4", 4));
+        let huge: Vec<_> = mounts.iter().map(|mount| mount.option("huge")).collect();
+        assert_eq!(huge, [None, None, None, Some("always")]);
         assert!(mounted_namespaces(root.path(), 8).is_err());
     }
 }

@@ -196,7 +196,8 @@ fn usage_of(
     let space = directory.space()?;
     // What was created or removed during the listing must not look unlinked.
     let used = space.used.zip(before.used).map(|(now, before)| now.min(before));
-    let is_known = directory.is_root(system.proc()) && !named.iter().any(|posix| posix.is_partial);
+    let (is_root, huge_pages) = directory.describe_mount(system.proc());
+    let is_known = is_root && !named.iter().any(|posix| posix.is_partial);
     Ok(PosixUsage {
         mount: path_text(&directory.path),
         dev: directory.device,
@@ -207,6 +208,7 @@ fn usage_of(
         unlinked: used.filter(|_| is_known).map(|used| used.saturating_sub(allocated)),
         unlinked_files: None,
         huge: space.is_huge,
+        huge_pages,
     })
 }
 

@@ -81,6 +81,10 @@ pub(crate) fn limit_rows(LimitsReport { limits, usage, posix, pool }: &LimitsRep
             ),
             row("POSIX_UNLINKED", "memory of objects without a name", Cell::Null, bytes(posix.unlinked), Cell::Null),
         ]);
+        if let Some(huge) = posix.huge_pages {
+            let description = format!("files in {} with huge pages", posix.mount);
+            rows.push(row("POSIX_HUGE", &description, Cell::Word(huge.as_str()), Cell::Null, Cell::Null));
+        }
     }
     if let Some((total, free)) = pool {
         rows.push(used("POSIX_HUGE", "huge pages in the pool", *total, total.saturating_sub(*free)));

@@ -5,8 +5,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::model::Device;
-use crate::procfs;
+use crate::model::{Device, HugePages};
+use crate::procfs::{self, Mount};
 use crate::query::failure::QueryError;
 use crate::sys::{self, Errno, FileSystem};
 
@@ -66,15 +66,24 @@ impl ObjectDirectory {
         self.process.parse().ok()
     }
 
-    /// Returns whether it is the root of its file system. A bind mount of a directory below that is not.
-    pub(crate) fn is_root(&self, proc: &Path) -> bool {
+    /// Returns its mount; `None` before Linux 5.8.
+    fn mount(&self, proc: &Path) -> Option<Mount> {
+        let id = sys::mount_id(self.as_fd())?;
+        procfs::mounts(proc, &self.process).ok()?.into_iter().find(|mount| mount.id == id)
+    }
+
+    /// Returns whether it is the root of its file system (a bind mount of a directory below that is not), and which files
+    /// of a tmpfs get huge pages.
+    pub(crate) fn describe_mount(&self, proc: &Path) -> (bool, Option<HugePages>) {
         let parent = sys::stat_entry(self.as_fd(), OsStr::new(".."));
         let is_mount_point = parent.is_ok_and(|parent| parent.file.device != self.device);
-        let is_whole = |id| {
-            let mut mounts = procfs::mounts(proc, &self.process).into_iter().flatten();
-            mounts.any(|mount| mount.id == id && mount.is_whole())
-        };
-        is_mount_point && sys::mount_id(self.as_fd()).is_none_or(is_whole)
+        let mount = self.mount(proc);
+        let is_whole = || mount.as_ref().map_or_else(|| sys::mount_id(self.as_fd()).is_none(), Mount::is_whole);
+        let is_root = is_mount_point && is_whole();
+        let tmpfs = mount.filter(|mount| mount.kind == "tmpfs");
+        // The kernel does not show the default.
+        let huge = tmpfs.and_then(|mount| HugePages::named(mount.option("huge").unwrap_or("never")));
+        (is_root, huge)
     }
 
     /// Returns the space of its file system.

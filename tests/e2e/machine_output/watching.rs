@@ -17,7 +17,7 @@ fn limits_in_every_format() {
             {"schema":1,"limits":{"shmmni":4096,"shmmax":18446744073692774399,"shmall":18446744073692774399,"shmmin":1,
               "page_size":4096,"rmid_forced":false},"usage":{"segments":0,"pages":0,"size":0,"rss":0,"swap":0},
               "posix":{"mount":"/dev/shm","dev":"[DEV]","size":1048576,"used":0,"inodes":100,"inodes_used":1,"unlinked":0,
-              "huge":false}}
+              "huge":false,"huge_pages":"never"}}
         "#]],
     );
     // Their sum exceeds 64 bits.
@@ -31,7 +31,7 @@ fn limits_in_every_format() {
             {"schema":1,"limits":{"shmmni":4096,"shmmax":18446744073692774399,"shmall":18446744073692774399,"shmmin":1,
               "page_size":4096,"rmid_forced":false},"usage":{"segments":4,"pages":6755399441055743,
               "size":27670116110564320136,"rss":4096,"swap":0},"posix":{"mount":"/dev/shm","dev":"[DEV]","size":1048576,
-              "used":0,"inodes":100,"inodes_used":1,"unlinked":0,"huge":false}}
+              "used":0,"inodes":100,"inodes_used":1,"unlinked":0,"huge":false,"huge_pages":"never"}}
         "#]],
     );
     machine.snapshot(
@@ -50,6 +50,7 @@ fn limits_in_every_format() {
             POSIX_SIZE,memory in /dev/shm,1048576,0,0.00␍
             POSIX_INODES,files in /dev/shm,100,1,1.00␍
             POSIX_UNLINKED,memory of objects without a name,,0,␍
+            POSIX_HUGE,files in /dev/shm with huge pages,never,,␍
         "#]],
     );
     machine.snapshot(
@@ -67,6 +68,7 @@ fn limits_in_every_format() {
             POSIX_SIZE␉memory in /dev/shm␉1048576␉0␉0.00
             POSIX_INODES␉files in /dev/shm␉100␉1␉1.00
             POSIX_UNLINKED␉memory of objects without a name␉␉0␉
+            POSIX_HUGE␉files in /dev/shm with huge pages␉never␉␉
         "#]],
     );
 }

@@ -183,3 +183,18 @@ fn check_and_hints_keep_the_directory() {
     run(["list", "--dir", "/mnt", "--all-ns"]).exits(2).says("--dir and --all-ns cannot be combined");
     drop(file);
 }
+
+#[apply(test)]
+fn limits_show_which_files_get_huge_pages() {
+    if !fs::exists("/sys/kernel/mm/transparent_hugepage/shmem_enabled").unwrap() {
+        return;
+    }
+    for option in ["never", "always", "within_size", "advise"] {
+        mount_tmpfs_on("/mnt", Some(&format!("huge={option}")));
+        let report = run(["limits", "--dir", "/mnt", "--json"]).exits(0).json();
+        assert_fields(&report["posix"], json!({ "huge": false, "huge_pages": option }));
+        let table = run(["limits", "--dir", "/mnt", "--format", "tsv"]).exits(0).stdout;
+        let row = format!("POSIX_HUGE\tfiles in /mnt with huge pages\t{option}\t\t\n");
+        assert!(table.contains(&row), "{table}");
+    }
+}
