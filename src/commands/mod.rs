@@ -302,13 +302,22 @@ fn is_dash(path: &Path) -> bool {
     path.as_os_str() == "-"
 }
 
+/// Returns the error for a file that cannot be read.
+fn unreadable(name: &str, error: &io::Error, call: &'static str) -> Error {
+    let failed = Error::io(format!("cannot read {name}"), error, call).target(name);
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => failed.cause("the file or one of its parent directories denies you access"),
+        _ => failed,
+    }
+}
+
 /// Maximum size of a file: at half a kilobyte per segment, enough for two million segments.
 const MAX_FILE_SIZE: u64 = 1 << 30;
 
 /// Reads a file that `accept` accepts, or standard input; returns its name and contents.
 fn read_whole(path: &Path, accept: impl FnOnce(&File) -> Result<(), Error>) -> Result<(String, Vec<u8>), Error> {
     let name = if is_dash(path) { "standard input".to_owned() } else { path_text(path) };
-    let failed = |error: io::Error, call| Error::io(format!("cannot read {name}"), &error, call).target(&*name);
+    let failed = |error: io::Error, call| unreadable(&name, &error, call);
     let source: Box<dyn Read> = if is_dash(path) {
         Box::new(io::stdin())
     } else {

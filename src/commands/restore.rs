@@ -343,11 +343,11 @@ fn verify(context: &Context, path: &Path, file: &File, sidecar: &Sidecar) -> Res
     Ok(data)
 }
 
-/// Returns the error for a file that cannot be read.
+/// Returns the error for a file of a dump that cannot be read.
 fn unreadable(path: &Path, error: &io::Error, call: &'static str) -> Error {
     let name = path_text(path);
     if error.kind() == io::ErrorKind::UnexpectedEof {
         return Error::new(Kind::Failed, format!("{name} was truncated while it was read")).target(name);
     }
-    Error::io(format!("cannot read {name}"), error, call).target(name)
+    super::unreadable(&name, error, call)
 }

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::args::{TARGETS_HELP, target};
-use super::{Context, Manual, Resolved, describe, is_dash, path_argument, read_whole, resolve_all, usage_error};
+use super::{
+    Context, Manual, Resolved, describe, is_dash, path_argument, read_whole, resolve_all, unreadable, usage_error,
+};
 use crate::act::{self, Removal};
 use crate::error::{Error, Exit, Kind, again, quoted};
 use crate::explain::{describe_running, describe_users};
@@ -167,8 +169,7 @@ fn check_owner(context: &Context, file: &Path, opened: &File) -> Result<(), Erro
         return Ok(());
     }
     let name = path_text(file);
-    let metadata =
-        opened.metadata().map_err(|error| Error::io(format!("cannot read {name}"), &error, "fstat").target(&*name))?;
+    let metadata = opened.metadata().map_err(|error| unreadable(&name, &error, "fstat"))?;
     let mode = metadata.mode() & 0o7777;
     let other_link =
         file.symlink_metadata().ok().filter(|link| link.is_symlink() && !act::is_root_or_caller(link.uid()));

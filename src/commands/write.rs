@@ -1,6 +1,6 @@
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, ErrorKind, IsTerminal};
+use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::args::{ObjectArg, word};
-use super::{Context, Manual, is_dash, usage_error};
+use super::{Context, Manual, is_dash, unreadable, usage_error};
 use crate::contents::{self, Allocation, Opening, Range, Received, Source, ValueType};
 use crate::error::{Errno, Error, Exit, Invocation, Kind, again, shmadm};
 use crate::model::{
@@ -278,14 +278,7 @@ fn numbers(kind: ValueType, values: &[OsString]) -> Result<Vec<u8>, Error> {
 }
 
 fn open(path: &Path) -> Result<Input, Error> {
-    let failed = |error: io::Error, call| {
-        let name = path_text(path);
-        let failure = Error::io(format!("cannot read {name}"), &error, call).target(name);
-        if error.kind() == ErrorKind::PermissionDenied {
-            return failure.cause("the file or one of its parent directories denies you access");
-        }
-        failure
-    };
+    let failed = |error: io::Error, call| unreadable(&path_text(path), &error, call);
     let file = File::open(path).map_err(|error| failed(error, "open"))?;
     let metadata = file.metadata().map_err(|error| failed(error, "fstat"))?;
     if metadata.is_dir() {

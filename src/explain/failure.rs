@@ -76,7 +76,14 @@ pub(crate) fn cannot_inspect(system: &System, pid: i32, error: ProcError) -> Err
         Error { source: Some(OsError { errno: Errno::ENOENT, .. }), .. } => {
             Error::new(Kind::NotFound, format!("cannot find process {pid}"))
         }
-        error if error.kind == Kind::Permission && !query::can_inspect_all(system) => error.with(Hint::run_as_root()),
+        error if error.kind == Kind::Permission => {
+            let why = match system.effective_uid(pid) {
+                Some(uid) if !system.is_caller(uid) => format!("it is a process of user {}", system.user(uid)),
+                _ => "it has protected its memory (prctl(2), PR_SET_DUMPABLE), or a security module has".to_owned(),
+            };
+            let error = error.cause(format!("{why}; to inspect it, you need CAP_SYS_PTRACE in its user namespace"));
+            if query::can_inspect_all(system) { error } else { error.with(Hint::run_as_root()) }
+        }
         error => error,
     }
     .target(pid.to_string())

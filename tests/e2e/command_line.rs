@@ -1,12 +1,14 @@
 //! The command line as a whole: help, the place of global options, and what users of other programs type.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 
 use serde_json::json;
 
 use crate::fixtures::assert_fields;
 use crate::oracle;
-use crate::support::{finish, run, shmadm};
+use crate::support::{NOBODY, file, finish, run, shmadm, shmadm_as};
 
 #[apply(test)]
 fn help_prints_what_the_option_prints() {
@@ -347,5 +349,25 @@ fn an_invalid_value_is_named_first() {
         let colored = finish(shmadm().args(["--color", "always"]).args(line.split(' '))).exits(2);
         let first = message.lines().next().unwrap();
         assert!(colored.stderr.contains(first) && colored.stderr.contains("\u{1b}["), "{colored:?}");
+    }
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn a_file_that_the_caller_may_not_read_has_that_cause() {
+    let id = oracle::create(0, 4096, 0o666).to_string();
+    let directory = tempfile::tempdir_in("/tmp").unwrap();
+    std::fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();
+    let secret = file(directory.path(), "secret.json", b"{}").to_string_lossy().into_owned();
+    std::fs::set_permissions(&secret, Permissions::from_mode(0o600)).unwrap();
+    for command in [
+        &["diff", &secret][..],
+        &["rm", "--from", &secret],
+        &["restore", &secret],
+        &["identify", "--rules", &secret],
+        &["write", &id, "--input", &secret],
+    ] {
+        let ran = finish(shmadm_as(NOBODY).args(command)).exits(if command[0] == "diff" { 2 } else { 4 });
+        ran.says("(EACCES, open)\ncause: the file or one of its parent directories denies you access\n");
     }
 }

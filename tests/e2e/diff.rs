@@ -296,7 +296,8 @@ fn another_user_needs_no_privilege() {
     assert_eq!(ran.json()["changed"][0]["changes"], json!(["attached"]));
     let secret = listings.write("secret.json", b"{}");
     std::fs::set_permissions(&secret, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-    finish(shmadm_as(NOBODY).args(["diff", &secret])).exits(2).prints_nothing().says("(EACCES, open)");
+    let cause = "(EACCES, open)\ncause: the file or one of its parent directories denies you access\n";
+    finish(shmadm_as(NOBODY).args(["diff", &secret])).exits(2).prints_nothing().says(cause);
 }
 
 #[apply(test)]

@@ -285,8 +285,10 @@ fn a_process_of_another_user_is_a_permission_error() {
     let (actors, _) = attached();
     let pid = actors[0].pid().to_string();
     let ran = finish(shmadm_as(NOBODY).args(["who", "--pid", &pid])).exits(4);
+    let cause = "cause: it is a process of user root; to inspect it, you need CAP_SYS_PTRACE in its user namespace\n";
     let ran = ran.says(&format!("cannot inspect process {pid}: ")).says(&format!("sudo shmadm who --pid {pid}"));
-    assert!(!ran.prints_nothing().stderr.contains("total"));
+    assert!(!ran.says(cause).prints_nothing().stderr.contains("total"));
+    finish(shmadm_as(NOBODY).args(["list", "--pid", &pid])).exits(4).says(cause);
     let ran = finish(shmadm_as(NOBODY).args(["who", "--json", "--pid", &pid])).exits(4);
     assert_eq!(ran.json()["error"]["kind"], "permission");
 }
