@@ -1,7 +1,7 @@
 //! Reads facts from the system. Nothing here changes the system, prints, or words anything for the user.
 //!
 //! A module names only modules before it in this order: failure, product, host, state, inventory, limits, filter, tally,
-//! swap, users, postgres, family, objects, identify, shmem.
+//! swap, users, postgres, family, objects, posix_usage, identify, shmem.
 
 mod failure;
 mod family;
@@ -11,6 +11,7 @@ mod identify;
 mod inventory;
 mod limits;
 mod objects;
+mod posix_usage;
 mod postgres;
 mod product;
 mod shmem;
@@ -27,8 +28,9 @@ pub(crate) use inventory::{as_semaphore, call_stat, each, find_by_key, inventory
 pub(crate) use limits::{limits, rmid_forced};
 pub(crate) use objects::{
     OpenError, add_users, anonymous_objects, needed_by, open_file, posix_objects, posix_objects_by_id,
-    posix_objects_in, posix_usage, posix_usage_in, probe, refer_to_file, unlinked_objects, unlinked_objects_in,
+    posix_objects_in, probe, refer_to_file, unlinked_objects, unlinked_objects_in,
 };
+pub(crate) use posix_usage::{posix_usage, posix_usage_in};
 pub(crate) use product::Rules;
 pub(crate) use shmem::{ShmemSurvey, charged_to_control_groups, survey_shmem};
 pub(crate) use state::{

@@ -39,6 +39,7 @@ pub(crate) const LAYERS: &[(&[&str], &[&str])] = &[
             "postgres",
             "family",
             "objects",
+            "posix_usage",
             "identify",
             "shmem",
         ],

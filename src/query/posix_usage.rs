@@ -1,0 +1,82 @@
+//! How much of the file systems of POSIX objects is used, and by what.
+
+use std::collections::HashSet;
+
+use super::failure::QueryError;
+use super::host::{ObjectDirectory, System};
+use super::inventory;
+use super::objects::scan_users;
+use crate::model::{FileId, Needs, Object, PosixUsage, path_text};
+use crate::sys::FileSystem;
+
+/// Returns how much of the file system of POSIX objects is used, and the objects in it that have a name.
+pub(crate) fn posix_usage(system: &System, needs: Needs) -> Result<(PosixUsage, Vec<Object>), QueryError> {
+    let directory = system.objects()?;
+    let before = directory.space()?;
+    let (mut objects, others) = inventory::posix_files(system, directory, needs)?;
+    let scan = scan_users(system, &mut objects, needs)?;
+    let mut usage = usage_of(system, directory, before, &objects, &others)?;
+    let found = scan.map(|scan| scan.count_unlinked(directory.device));
+    // The kernel's sum includes objects held by processes that cannot be inspected.
+    usage.unlinked_files = found.filter(|(_, bytes)| usage.unlinked == Some(*bytes)).map(|(count, _)| count);
+    Ok((usage, objects))
+}
+
+/// Returns how much of each of some file systems is used, and the objects in them that have a name.
+pub(crate) fn posix_usage_in(
+    system: &System,
+    directories: &[&ObjectDirectory],
+    needs: Needs,
+) -> Result<(Vec<PosixUsage>, Vec<Object>), QueryError> {
+    let before = directories.iter().map(|directory| directory.space()).collect::<Result<Vec<_>, _>>()?;
+    let (mut objects, mut others) = (Vec::new(), Vec::new());
+    for directory in directories {
+        let (files, rest) = inventory::posix_files(system, directory, needs)?;
+        objects.extend(files);
+        others.extend(rest);
+    }
+    scan_users(system, &mut objects, needs)?;
+    let usage = directories.iter().zip(before);
+    let usage = usage.map(|(directory, before)| usage_of(system, directory, before, &objects, &others));
+    Ok((usage.collect::<Result<_, _>>()?, objects))
+}
+
+/// Returns how much of a file system is used; `named` are the objects that have a name, and `others` the other files that
+/// take space, perhaps with those of more file systems.
+///
+/// What is used beyond them belongs to objects without a name. That is unknown if the file system counts nothing (size=0),
+/// if a directory in it cannot be read, and if this directory is not its root.
+fn usage_of(
+    system: &System,
+    directory: &ObjectDirectory,
+    before: FileSystem,
+    named: &[Object],
+    others: &[(FileId, u64)],
+) -> Result<PosixUsage, QueryError> {
+    let mut seen = HashSet::new();
+    let named = named.iter().map(Object::posix).filter(|posix| posix.file().device == directory.device);
+    let named: Vec<_> = named.filter(|posix| seen.insert(posix.file())).collect();
+    let others = others.iter().filter(|(file, _)| file.device == directory.device && seen.insert(*file));
+    let of_others: u64 = others.map(|(_, bytes)| bytes).sum();
+    // A file below a directory can have another name, also as an object.
+    let linked = named.iter().flat_map(|posix| &posix.linked).filter(|(file, _)| !seen.insert(*file));
+    let counted_again: u64 = linked.map(|(_, bytes)| bytes).sum();
+    let allocated = named.iter().map(|posix| posix.allocated).sum::<u64>() + of_others - counted_again;
+    let space = directory.space()?;
+    // What was created or removed during the listing must not look unlinked.
+    let used = space.used.zip(before.used).map(|(now, before)| now.min(before));
+    let (is_root, huge_pages) = directory.describe_mount(system.proc());
+    let is_known = is_root && !named.iter().any(|posix| posix.is_partial);
+    Ok(PosixUsage {
+        mount: path_text(&directory.path),
+        dev: directory.device,
+        size: space.size,
+        used: space.used,
+        inodes: space.inodes,
+        inodes_used: space.inodes_used,
+        unlinked: used.filter(|_| is_known).map(|used| used.saturating_sub(allocated)),
+        unlinked_files: None,
+        huge: space.is_huge,
+        huge_pages,
+    })
+}
