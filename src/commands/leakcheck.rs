@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 use super::{Context, Manual, is_dash, usage_error, with_link_target};
 use crate::act::{Cleaned, Report, clean};
 use crate::error::{Error, Exit, again};
-use crate::leaks::{Baseline, FileBaseline, leaks, settle};
+use crate::leaks::{Baseline, Creations, FileBaseline, leaks, settle};
 use crate::model::{Isolation, Leak, LeakCheck, LeakOutcome, Outcome, State, escape_invalid_utf8};
 use crate::process::{Supervised, isolate, isolate_objects, supervise};
 use crate::query::{DEV_SHM, System};
@@ -30,8 +30,9 @@ pub(crate) const MANUAL: Manual = Manual {
                   --isolate always creates a user namespace.\n\n\
                   With the IPC namespace, the command gets an empty /dev/shm of its own, of the same size and mode. All \
                   POSIX objects in it are leaked, also those without a name that processes of the command hold. Not \
-                  isolated, or with a report in /dev/shm, new objects of the caller are unattributed, since the kernel \
-                  does not record who created a file. Unlinked objects are reported if they hold memory. POSIX objects are never removed.\n\n\
+                  isolated, or with a report in /dev/shm, an object is leaked if leakcheck observed that the command \
+                  created it, which requires root. Other new objects of the caller are unattributed: the kernel does \
+                  not record who created a file. Unlinked objects are reported if they hold memory. POSIX objects are never removed.\n\n\
                   Not isolated, a new segment is attributed to the command only if its creator was observed: \
                   leakcheck looks at the descendants of the command every few milliseconds. A new segment of the \
                   caller is unattributed if no observed process created it: a process of the command that ran too \
@@ -61,6 +62,12 @@ pub(crate) const MANUAL: Manual = Manual {
             again before the process was reaped. A pid is not proof, since pids are reused. A segment whose \
             owner, group or mode was changed later is not attributed. If a segment of another user may have been created by the \
             command, for example by a process that changed its user, a warning gives the number of such segments.\n\n\
+            To attribute an object, leakcheck watches /dev/shm with fanotify(7), which requires CAP_SYS_ADMIN in the \
+            initial user namespace and Linux 5.17. The kernel reports the process that creates, links or renames a \
+            file there. An object is leaked if the command created it and no other process gave it a name. Its creator \
+            is unknown if it exits before leakcheck can identify it. This is rare, because leakcheck has the real-time \
+            priority 1 (SCHED_FIFO) meanwhile, where that is permitted; the command does not. Directories, and files \
+            that the command moved to /dev/shm, are not attributed.\n\n\
             --trace uses seccomp user notification. It observes the command and all of its descendants and holds the \
             calling thread until the new segment is known. Only calls of a process that is already traced, for \
             example by a debugger, and all calls before Linux 5.19 are not bound to their segments, which are then \
@@ -153,7 +160,8 @@ pub(crate) fn run(args: &LeakcheckArgs, context: &mut Context) -> Result<Exit, E
     args.check(context)?;
     // A report that cannot be written must fail before an hour of tests, not after it.
     let files = Files::begin(args)?;
-    let files_before = FileBaseline::record(&context.system)?;
+    let device = |system: &System| system.objects().ok().map(|directory| directory.device);
+    let shared = device(&context.system);
     let (isolation, mut notes) = match args.isolate {
         IsolateArg::Never => (Isolation::None, Vec::new()),
         IsolateArg::Auto if context.elsewhere => (Isolation::None, Vec::new()),
@@ -163,7 +171,7 @@ pub(crate) fn run(args: &LeakcheckArgs, context: &mut Context) -> Result<Exit, E
         if args.reports_to(Path::new(DEV_SHM)) {
             context
                 .ui
-                .status("a report goes to /dev/shm, which is therefore not private: new objects are unattributed");
+                .status("a report goes to /dev/shm, which is therefore not private: new objects may be unattributed");
         } else {
             notes.extend(isolate_objects(&context.system));
         }
@@ -173,12 +181,18 @@ pub(crate) fn run(args: &LeakcheckArgs, context: &mut Context) -> Result<Exit, E
         _ => context.ui.warning(note),
     });
     let baseline = (isolation == Isolation::None).then(|| Baseline::record(&context.system)).transpose()?;
-    let start = Instant::now();
     // What the old `System` has cached belongs to the previous namespace.
-    let supervised = supervise(&context.system.renewed(), &args.command, args.trace)?;
+    let system = context.system.renewed();
+    let (mut creations, files_before) = match device(&system) == shared {
+        true => (Creations::watch(&system), FileBaseline::record(&system)?),
+        false => Default::default(),
+    };
+    let start = Instant::now();
+    let supervised = supervise(&system, &args.command, args.trace, &mut creations)?;
     let seconds = start.elapsed().as_secs_f64();
     let exit_code = supervised.code;
-    let found = find(args, context, baseline.as_ref(), &files_before, supervised, isolation, seconds);
+    let before = (baseline.as_ref(), &files_before);
+    let found = find(args, context, before, supervised, &mut creations, isolation, seconds);
     let result = found.and_then(|check| {
         print_summary(args, context, &check);
         files.write(&check)?;
@@ -258,9 +272,9 @@ impl Files {
 fn find(
     args: &LeakcheckArgs,
     context: &mut Context,
-    baseline: Option<&Baseline>,
-    files_before: &FileBaseline,
+    (baseline, files_before): (Option<&Baseline>, &FileBaseline),
     supervised: Supervised,
+    creations: &mut Creations,
     isolation: Isolation,
     seconds: f64,
 ) -> Result<LeakCheck, Error> {
@@ -269,7 +283,10 @@ fn find(
     let exit_code = supervised.code;
     drop(supervised);
     settle(&system, &mut leaks)?;
-    let [leaked_objects, unattributed_objects] = files_before.leaked(&system)?;
+    let [leaked_objects, unattributed_objects] = files_before.leaked(&system, creations)?;
+    if creations.lost && !unattributed_objects.is_empty() {
+        context.ui.warning("events about new objects were lost: all of them are unattributed");
+    }
     if args.rm {
         leaks.leaked.iter_mut().for_each(|leak| remove(&system, context, leak));
     }
@@ -278,7 +295,18 @@ fn find(
     }
     let command = args.command.iter().map(|word| escape_invalid_utf8(word.as_encoded_bytes())).collect();
     let lenient = args.lenient;
-    Ok(LeakCheck { command, exit_code, isolation, seconds, lenient, leaks, leaked_objects, unattributed_objects })
+    let objects_are_shared = files_before.is_shared();
+    Ok(LeakCheck {
+        command,
+        exit_code,
+        isolation,
+        seconds,
+        lenient,
+        leaks,
+        leaked_objects,
+        unattributed_objects,
+        objects_are_shared,
+    })
 }
 
 /// Removes a leaked segment if it is an orphan.

@@ -142,7 +142,7 @@ fn listed(context: &mut Context, file: &Path) -> Result<Resolved, Error> {
     }
     if !list.leaked_objects.is_empty() {
         let count = counted(list.leaked_objects.len() as u64, "leaked object");
-        context.ui.status(&format!("ignored {count} in a /dev/shm that the command had to itself"));
+        context.ui.status(&format!("ignored {count}: only the segments of such a report are removed"));
     }
     let is_isolated = list.isolation.is_some_and(|isolation| isolation != Isolation::None);
     let census = LazyCell::new(|| census(&context.system).ok());

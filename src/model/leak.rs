@@ -64,8 +64,11 @@ pub(crate) struct LeakCheck {
     pub(crate) leaks: Leaks,
     /// POSIX objects that the command created.
     pub(crate) leaked_objects: Vec<Object>,
-    /// New POSIX objects of the caller's user, without a private /dev/shm.
+    /// New POSIX objects of the caller's user, created by an unknown process.
     pub(crate) unattributed_objects: Vec<Object>,
+    /// Whether the command shared /dev/shm with other processes.
+    #[serde(skip)]
+    pub(crate) objects_are_shared: bool,
 }
 
 impl LeakCheck {

@@ -31,7 +31,7 @@ pub(crate) struct RemovalList {
     pub(crate) schema: u64,
     pub(crate) isolation: Option<Isolation>,
     pub(crate) leaked: Option<Vec<Object>>,
-    /// POSIX objects in the /dev/shm that a command had to itself.
+    /// POSIX objects that a command created.
     pub(crate) leaked_objects: Vec<Value>,
     /// Segments that another job may have created.
     pub(crate) unattributed: Vec<Object>,

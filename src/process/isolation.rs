@@ -30,7 +30,7 @@ pub(crate) fn isolate_objects(system: &System) -> Option<String> {
         .and_then(|()| sys::mount_private_tmpfs(path, space.size, space.inodes, root.mode & 0o7777));
     let error = isolated.err()?;
     let reason = strerror(error.errno);
-    Some(format!("cannot give the command its own {path} ({}: {reason}): new objects are unattributed", error.call))
+    Some(format!("cannot give the command its own {path} ({}: {reason}): new objects may be unattributed", error.call))
 }
 
 /// Moves this process, which must be single-threaded, to a new IPC namespace, in a new user namespace if that is

@@ -12,6 +12,10 @@
 //! waits, the supervisor seizes it (`sys::Seized`), lets it finish the call, and reads the id of the segment from its
 //! registers. A seized process is not reaped, so its pid cannot be reused. Without the trace, segments of processes
 //! that exit between two looks are unattributed.
+//!
+//! In a shared /dev/shm, the creators of POSIX objects are reported as they create them (`leaks::creations`). A creator
+//! that is not a child of the supervisor can exit and be reaped at once, so the supervisor runs as soon as there is a
+//! report: at normal priority it is often too late.
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -28,11 +32,11 @@ use rustix::process::{Pid, Resource, WaitOptions, getrlimit, waitpid};
 use super::launcher::{Reports, inherited, launch};
 use super::standby::start_standby;
 use crate::error::{Error, Kind, again};
-use crate::leaks::{Descendants, Evidence, UnboundCall};
+use crate::leaks::{Creations, Descendants, Evidence, UnboundCall};
 use crate::model::{Key, ShmId, escape_invalid_utf8};
 use crate::procfs;
 use crate::query::System;
-use crate::sys::{self, Call, Inherited, Listener, Seized, SignalOrigin, SignalQueue};
+use crate::sys::{self, Call, FirstPriority, Inherited, Listener, Seized, SignalOrigin, SignalQueue};
 
 /// The shortest interval between two scans of the descendants.
 const INTERVAL: Duration = Duration::from_millis(5);
@@ -66,7 +70,12 @@ impl Supervised {
 
 /// Runs a command with the standard streams and signal dispositions that this process inherited.
 /// Fails if the command cannot be started, or not traced (Permission).
-pub(crate) fn supervise(system: &System, command: &[OsString], trace: bool) -> Result<Supervised, Error> {
+pub(crate) fn supervise(
+    system: &System,
+    command: &[OsString],
+    trace: bool,
+    creations: &mut Creations,
+) -> Result<Supervised, Error> {
     let failed = |errno| cannot_supervise(errno, "signalfd");
     let inherited = inherited(system);
     let signals = SignalQueue::open().map_err(failed)?;
@@ -74,6 +83,8 @@ pub(crate) fn supervise(system: &System, command: &[OsString], trace: bool) -> R
     let _ = set_child_subreaper(true);
     let start = if trace { start_traced } else { start_observed };
     let (child, mut observer) = start(system, inherited, command)?;
+    creations.observe_command(child);
+    let _priority = creations.descriptor().and_then(|_| FirstPriority::take());
     let mut next_look = Instant::now();
     loop {
         let mut timeout = PollTimeout::NONE;
@@ -89,18 +100,20 @@ pub(crate) fn supervise(system: &System, command: &[OsString], trace: bool) -> R
             }
             Observer::Tracer(tracer) => descriptors.push(PollFd::new(tracer.listener.as_fd(), PollFlags::POLLIN)),
         }
+        descriptors.extend(creations.descriptor().map(|watch| PollFd::new(watch, PollFlags::POLLIN)));
         match poll(&mut descriptors, timeout) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(failed(errno)),
         }
         let is_call = descriptors.get(1).and_then(PollFd::revents).is_some_and(|is| is.contains(PollFlags::POLLIN));
+        creations.record(system);
         if let (Observer::Tracer(tracer), true) = (&mut observer, is_call) {
             tracer.answer(system)?;
         }
         while let Some(origin) = signals.next().map_err(failed)? {
             match origin {
                 SignalOrigin::Child => {
-                    if let Some(code) = reap(system, child, &mut observer)? {
+                    if let Some(code) = reap(system, child, &mut observer, creations)? {
                         return Ok(Supervised { code, observer });
                     }
                 }
@@ -117,7 +130,7 @@ fn cannot_supervise(errno: Errno, call: &'static str) -> Error {
 }
 
 /// Reaps all children that have exited. Returns the command's exit code, as shells report it, if it is one of them.
-fn reap(system: &System, child: i32, observer: &mut Observer) -> Result<Option<u8>, Error> {
+fn reap(system: &System, child: i32, observer: &mut Observer, creations: &mut Creations) -> Result<Option<u8>, Error> {
     let mut code = None;
     loop {
         let pid = match sys::exited_child() {
@@ -130,6 +143,7 @@ fn reap(system: &System, child: i32, observer: &mut Observer) -> Result<Option<u
         if let Observer::Descendants(descendants) = observer {
             descendants.observe_now(system);
         }
+        creations.record(system);
         let reaped = waitpid(Pid::from_raw(pid), WaitOptions::NOHANG);
         let reaped = reaped.map_err(|errno| cannot_supervise(Errno::from_raw(errno.raw_os_error()), "wait4"))?;
         let Some((_, status)) = reaped else { break };

@@ -22,6 +22,7 @@ mod filter;
 mod inherited;
 mod kernel;
 mod mapped;
+mod name_watch;
 mod namespace;
 mod notify;
 mod object;
@@ -46,6 +47,7 @@ pub(crate) use filter::HAS_SHM_CALLS;
 pub(crate) use inherited::{Inherited, stdin_is_closed, stdout_is_closed};
 pub(crate) use kernel::{IPC_INFO, SHM_HUGE_SHIFT, SHM_INFO, SHM_STAT, SHM_STAT_ANY};
 pub(crate) use mapped::MappedFile;
+pub(crate) use name_watch::{NameEvent, NameWatch};
 pub(crate) use namespace::{
     enter, in_ipc_namespace, is_ipc_namespace, mount_private_tmpfs, owning_user_namespace, parent_user_namespace,
     unshare,
@@ -61,8 +63,8 @@ pub(crate) use object::{
     rename_entry, reserve, seals, stat_entry, stat_file, stat_link, stat_link_locally, take_write_lease, unlink_entry,
 };
 pub(crate) use process::{
-    answer_and_close, close_inherited, compare_descriptors, compare_memory, exited_child, is_unreaped, open_pidfd,
-    standard_input_and_output, take_descriptor, terminate, wait_for_exit,
+    FirstPriority, answer_and_close, close_inherited, compare_descriptors, compare_memory, exited_child, is_unreaped,
+    open_pidfd, standard_input_and_output, take_descriptor, terminate, wait_for_exit,
 };
 pub(crate) use procmap::{file_mappings, segment_mappings};
 pub(crate) use seized::Seized;

@@ -49,6 +49,33 @@ fn send(pidfd: &OwnedFd, signal: c_int) -> Result<(), Errno> {
     Errno::result(result).map(drop)
 }
 
+/// The calling thread runs before all of normal priority while this exists (SCHED_FIFO).
+#[derive(Debug)]
+pub(crate) struct FirstPriority(());
+
+impl FirstPriority {
+    /// Raises the priority; `None` without the right to, or if it is not the normal one. Threads and processes that are
+    /// started meanwhile have the normal one.
+    pub(crate) fn take() -> Option<Self> {
+        // SAFETY: the call takes integers.
+        let policy = unsafe { libc::syscall(libc::SYS_sched_getscheduler, 0) };
+        (policy == c_long::from(libc::SCHED_OTHER) && set_policy(libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK, 1))
+            .then_some(Self(()))
+    }
+}
+
+impl Drop for FirstPriority {
+    fn drop(&mut self) {
+        set_policy(libc::SCHED_OTHER, 0);
+    }
+}
+
+/// Sets the scheduling policy of the calling thread (sched_setscheduler(2), which musl lacks); returns whether it did.
+fn set_policy(policy: c_int, priority: c_int) -> bool {
+    // SAFETY: `struct sched_param` consists of the priority, which the pointer is to.
+    unsafe { libc::syscall(libc::SYS_sched_setscheduler, 0, policy, &raw const priority) == 0 }
+}
+
 /// Returns the pid of a child that has exited but has not been reaped, and does not reap it.
 /// Fails with ECHILD without children.
 pub(crate) fn exited_child() -> Result<Option<i32>, Errno> {

@@ -100,7 +100,7 @@ pub(crate) const LAYERS: &[(&[&str], &[&str])] = &[
             "resolve",
         ],
     ),
-    (&["leaks"], &["provenance", "descendants", "attribution", "files"]),
+    (&["leaks"], &["provenance", "descendants", "attribution", "creations", "files"]),
 ];
 
 /// Crates that only some modules may name. Test code may name any.

@@ -2,6 +2,7 @@
 
 mod attribution;
 mod commands;
+mod creations;
 mod objects;
 mod pass_through;
 mod shared;
@@ -21,7 +22,7 @@ use crate::oracle;
 use crate::sandbox::without;
 use crate::support::{NOBODY, Ran, file, finish, run, shmadm, shmadm_as};
 
-pub(crate) use commands::{Daemon, actor, create, is_alive, keys, leakcheck, making, piped, reported};
+pub(crate) use commands::{Daemon, actor, create, is_alive, keys, leakcheck, making, piped, reported, reported_with};
 
 #[apply(test)]
 fn exits_with_the_commands_code_or_65_for_a_leak() {

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::LeakcheckArgs;
 use crate::commands::{Context, path_argument};
 use crate::error::{Hint, again, shmadm};
-use crate::model::{Isolation, Leak, LeakCheck, LeakOutcome, Leaks, Size, counted, first_names};
+use crate::model::{Isolation, Leak, LeakCheck, LeakOutcome, Leaks, Object, Size, counted, first_names};
 use crate::render::{leak_line, object_leak_line};
 
 pub(super) fn print_summary(args: &LeakcheckArgs, context: &mut Context, check: &LeakCheck) {
@@ -60,18 +60,25 @@ fn print_objects(args: &LeakcheckArgs, context: &mut Context, check: &LeakCheck)
             context.ui.warning(&format!("{objects} ({} allocated)", Size(bytes)));
         }
     }
-    if !leaked_objects.is_empty() {
+    let (has_leaked, has_others) = (!leaked_objects.is_empty(), !unattributed_objects.is_empty());
+    if has_leaked && !check.objects_are_shared {
         context.ui.status("destroyed with the command's own /dev/shm, once no process is left in it");
-    }
-    if args.rm && !unattributed_objects.is_empty() {
+    } else if args.rm && (has_leaked || has_others) {
         context.ui.status("no object was removed: --rm and --strict remove segments only");
-        let mut named = unattributed_objects.iter().filter(|object| object.posix().name.is_some()).peekable();
-        if named.peek().is_some() {
+    }
+    let hints = [
+        ("remove them", leaked_objects, check.objects_are_shared),
+        ("remove them if no other job needs them", unattributed_objects, args.rm),
+    ];
+    for (text, list, is_needed) in hints {
+        let is_removable = |object: &&Object| object.posix().name.is_some() && object.posix().in_use() != Some(true);
+        let mut named = list.iter().filter(is_removable).peekable();
+        if is_needed && named.peek().is_some() {
             let command = named.take(MAX_IDS).fold(shmadm("rm"), |command, object| command.arg(object.ident().typed()));
-            context.ui.hint(Hint::new("remove them if no other job needs them", command));
+            context.ui.hint(Hint::new(text, command));
         }
     }
-    !leaked_objects.is_empty() || !unattributed_objects.is_empty()
+    has_leaked || has_others
 }
 
 /// Returns the numbers and sizes of leaked and unattributed segments.

@@ -18,6 +18,9 @@ pub(super) fn answer(request: &ChildRequest) -> String {
     let result = match *request {
         ChildRequest::CreateAs { pid, key, size } => run_child(pid, || create(key, size)),
         ChildRequest::OpenAs { pid, key } => run_child(pid, || shmget(key, 0, libc::IPC_CREAT)),
+        ChildRequest::CreateFileAs { pid, ref path } => {
+            run_child(pid, || i32::from(std::fs::File::create_new(path).is_err()))
+        }
         ChildRequest::StartAs { pid } => child_with_pid(pid, || {
             // SAFETY: pause(2) takes nothing.
             unsafe { libc::pause() }

@@ -122,6 +122,8 @@ requests! {
         "create-as" => CreateAs { pid: i32, key: u32, size: usize },
         /// Opens a segment in a child with this pid, and waits for it.
         "open-as" => OpenAs { pid: i32, key: u32 },
+        /// Creates a file in a child with this pid, and waits for it.
+        "create-file-as" => CreateFileAs { pid: i32, path: String },
         /// Starts a child with this pid.
         "start-as" => StartAs { pid: i32 },
         /// Creates a segment in a child that then kills itself, and waits for it.

@@ -181,14 +181,14 @@ fn an_observed_descendant_is_the_creator() {
 }
 
 /// A leakcheck in this IPC namespace whose command is an actor.
-struct Checked {
-    command: Actor,
+pub(crate) struct Checked {
+    pub(crate) command: Actor,
     /// The path of the report.
     directory: tempfile::TempDir,
 }
 
 impl Checked {
-    fn start(options: &[&str]) -> Self {
+    pub(crate) fn start(options: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let report = directory.path().join("report.json");
         let mut command = shmadm();
@@ -212,7 +212,7 @@ impl Checked {
     }
 
     /// Ends the command and returns the report.
-    fn end(self) -> Value {
+    pub(crate) fn end(self) -> Value {
         self.command.leave();
         serde_json::from_slice(&std::fs::read(self.directory.path().join("report.json")).unwrap()).unwrap()
     }

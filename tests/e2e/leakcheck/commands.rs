@@ -39,10 +39,19 @@ pub(crate) fn leakcheck(options: &[&str], script: &str) -> Command {
 
 /// Runs `leakcheck` with a report; returns the run and the report.
 pub(crate) fn reported(options: &[&str], script: &str) -> (Ran, Value) {
+    reported_with(options, script, |command| command)
+}
+
+/// Runs `leakcheck` with a report like [`reported`], after a change to its command.
+pub(crate) fn reported_with(
+    options: &[&str],
+    script: &str,
+    change: impl FnOnce(&mut Command) -> &mut Command,
+) -> (Ran, Value) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("report.json");
     let options = [options, &["--report", path.to_str().unwrap()]].concat();
-    let ran = finish(&mut leakcheck(&options, script));
+    let ran = finish(change(&mut leakcheck(&options, script)));
     let report = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{error}: {ran:#?}"));
     (ran, serde_json::from_str(&report).unwrap())
 }

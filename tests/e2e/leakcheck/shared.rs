@@ -69,7 +69,7 @@ impl Meanwhile {
     }
 
     /// Ends the command with success; returns the exit code and the report.
-    fn end_well(mut self) -> (i32, Value) {
+    pub(crate) fn end_well(mut self) -> (i32, Value) {
         std::io::Write::write_all(self.child.stdin.as_mut().unwrap(), b"\n").unwrap();
         self.end()
     }
