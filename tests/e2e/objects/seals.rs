@@ -1,36 +1,53 @@
 //! Seals of memfds: they are shown, and they are the cause of EPERM.
 
 use std::os::fd::OwnedFd;
+use std::process::Command;
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fstat, ftruncate, major, memfd_create, minor};
 use serde_json::json;
 
 use super::create;
 use crate::fixtures::assert_fields;
-use crate::support::run;
+use crate::support::{Running, run};
 
-/// Returns the argument that names a file.
-fn name_of(file: &OwnedFd) -> String {
-    let stat = fstat(file).unwrap();
-    format!("obj:{}:{}:{}", major(stat.st_dev), minor(stat.st_dev), stat.st_ino)
+/// A memfd of one page that a process has open. Without root, the program may not inspect that of the tests.
+struct Memfd {
+    file: OwnedFd,
+    process: Running,
+    /// The argument that names it.
+    name: String,
+}
+
+impl Memfd {
+    fn new() -> Self {
+        let file = memfd_create("sealed", MemfdFlags::ALLOW_SEALING | MemfdFlags::CLOEXEC).unwrap();
+        ftruncate(&file, 4096).unwrap();
+        let stat = fstat(&file).unwrap();
+        let name = format!("obj:{}:{}:{}", major(stat.st_dev), minor(stat.st_dev), stat.st_ino);
+        let process = Command::new("sleep").arg("infinity").stdin(file.try_clone().unwrap()).spawn().unwrap();
+        Self { file, process: Running(process), name }
+    }
+
+    fn seal(&self, seals: SealFlags) {
+        fcntl_add_seals(&self.file, seals).unwrap();
+    }
 }
 
 #[apply(test)]
 fn the_seals_of_a_memfd_are_shown() {
-    let file = memfd_create("sealed", MemfdFlags::ALLOW_SEALING).unwrap();
-    ftruncate(&file, 4096).unwrap();
-    let name = name_of(&file);
-    let seals = || run(["stat", &name, "--json"]).exits(0).json()["objects"][0]["seals"].clone();
+    let memfd = Memfd::new();
+    let name = &memfd.name;
+    let seals = || run(["stat", name, "--json"]).exits(0).json()["objects"][0]["seals"].clone();
     assert_eq!(seals(), json!([]));
-    fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::FUTURE_WRITE).unwrap();
+    memfd.seal(SealFlags::SHRINK | SealFlags::FUTURE_WRITE);
     assert_eq!(seals(), json!(["shrink", "future-write"]));
-    let fields = run(["stat", &name]).exits(0).stdout;
+    let fields = run(["stat", name]).exits(0).stdout;
     assert!(fields.lines().any(|line| line.split_whitespace().eq(["Seals:", "shrink,", "future-write"])), "{fields}");
-    let own = std::process::id().to_string();
-    let listed = run(["list", "--type", "memfd", "--pid", &own, "--json"]).exits(0).json();
-    let memfd = listed["objects"].as_array().unwrap().iter().find(|it| name.ends_with(it["object"].as_str().unwrap()));
-    assert_fields(memfd.unwrap(), json!({ "seals": ["shrink", "future-write"] }));
-    let tsv = ["list", "--type", "memfd", "--pid", &own, "--posix", "--format", "tsv", "-o", "OBJECT,SEALS"];
+    let pid = memfd.process.pid().to_string();
+    let listed = run(["list", "--type", "memfd", "--pid", &pid, "--json"]).exits(0).json();
+    let row = listed["objects"].as_array().unwrap().iter().find(|it| name.ends_with(it["object"].as_str().unwrap()));
+    assert_fields(row.unwrap(), json!({ "seals": ["shrink", "future-write"] }));
+    let tsv = ["list", "--type", "memfd", "--pid", &pid, "--posix", "--format", "tsv", "-o", "OBJECT,SEALS"];
     let tsv = run(tsv).exits(0).stdout;
     assert!(tsv.contains(&format!("{}\tshrink; future-write\n", name.trim_start_matches("obj:"))), "{tsv}");
     // A file of a tmpfs cannot be sealed.
@@ -48,11 +65,9 @@ fn a_seal_is_the_cause_of_a_denial() {
         (SealFlags::FUTURE_WRITE, &["write", "--fill=1"], "its seal F_SEAL_FUTURE_WRITE forbids it"),
         (SealFlags::WRITE, &["attach", "--for=1ms"], "its seal F_SEAL_WRITE forbids it"),
     ] {
-        let file = memfd_create("sealed", MemfdFlags::ALLOW_SEALING).unwrap();
-        ftruncate(&file, 4096).unwrap();
-        fcntl_add_seals(&file, seals).unwrap();
-        let name = name_of(&file);
-        let ran = run([&command[..1], &[&name], &command[1..]].concat());
+        let memfd = Memfd::new();
+        memfd.seal(seals);
+        let ran = run([&command[..1], &[&memfd.name], &command[1..]].concat());
         let ran = ran.exits(if command[0] == "write" { 1 } else { 4 });
         ran.says("(EPERM, ").says(&format!("cause: {cause}\n"));
     }
