@@ -27,7 +27,7 @@ pub(crate) enum NameEvent {
         process: Option<(i32, OwnedFd)>,
         /// Whether the name is new (open, linkat), and not only moved here.
         is_created: bool,
-        /// The file's, as [`super::file_handle`] returns it; `None` if the kernel reports none.
+        /// The file's, as [`super::file_handle()`] returns it; `None` if the kernel reports none.
         handle: Option<Vec<u8>>,
     },
 }
