@@ -75,7 +75,9 @@ impl Creations {
         match handle {
             Some(handle) if !descends => _ = self.foreign.insert(handle),
             Some(handle) if is_created => _ = self.created.insert(handle),
-            _ => {}
+            Some(_) => {}
+            // It may be the file of another event.
+            None => self.lost = true,
         }
     }
 
