@@ -61,12 +61,10 @@ fn only_a_key_is_a_guess() {
 #[apply(test)]
 #[requires(Root)]
 fn contents_are_certain_evidence() {
-    // magic, pid, total size, offset of the free space, number of the control object.
-    let header = [679_834_894_u32, 4711, 8192, 0, 56, 0, 1234].map(u32::to_ne_bytes).concat();
     let id = oracle::create(0x52e2c1, 8192, 0o600);
     let mut actor = Actor::start();
     actor.attach(id);
-    oracle::Attached::new(id).write(0, &header);
+    oracle::Attached::new(id).write(0, &crate::objects::family::segment_header(4711, 1234));
     let found = &identify(&[&id.to_string()])[0];
     assert_fields(found, json!({ "product": "postgresql", "evidence": ["content"], "confidence": "certain" }));
     assert_eq!(found["what"], "main shared memory of the server, with /PostgreSQL.1234");

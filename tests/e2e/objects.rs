@@ -10,7 +10,7 @@ mod diff;
 mod directories;
 mod dump;
 mod elsewhere;
-mod family;
+pub(crate) mod family;
 mod kinds;
 pub(crate) mod list;
 mod makers;

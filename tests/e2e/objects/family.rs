@@ -247,16 +247,19 @@ fn the_objects_of_a_port_are_idle_while_its_lock_is_held() {
     assert_eq!(names(), [""; 0]);
 }
 
+/// Returns the header of a PostgreSQL server's segment.
+pub(crate) fn segment_header(pid: i32, control: u32) -> Vec<u8> {
+    // magic, pid, total size, offset of the free space, number of the control object.
+    [679_834_894, pid.cast_unsigned(), 4096, 0, 56, 0, control].map(u32::to_ne_bytes).concat()
+}
+
 #[apply(test)]
 #[requires(Root)]
 fn the_objects_of_a_server_are_idle_while_its_segment_is_attached() {
     let mut server = Actor::start();
     let id = server.create(7, 4096);
     server.attach(id);
-    let header = |control: u32| {
-        // magic, pid, total size, offset of the free space, number of the control object.
-        [679_834_894, server.pid().cast_unsigned(), 4096, 0, 56, 0, control].map(u32::to_ne_bytes).concat()
-    };
+    let header = |control| segment_header(server.pid(), control);
     oracle::Attached::new(id).write(0, &header(1));
     create_control("PostgreSQL.1");
     create("PostgreSQL.2", 4096);
@@ -301,8 +304,7 @@ fn the_maker_of_an_object_in_use_is_that_of_the_segment() {
     let mut server = server();
     let id = server.create(7, 4096);
     server.attach(id);
-    let header = [679_834_894, server.pid().cast_unsigned(), 4096, 0, 56, 0, 1].map(u32::to_ne_bytes).concat();
-    oracle::Attached::new(id).write(0, &header);
+    oracle::Attached::new(id).write(0, &segment_header(server.pid(), 1));
     let found = run(["identify", "--probe", "--json", "/PostgreSQL.1"]).exits(0).json();
     assert_fields(&found["identities"][0], json!({ "maker": server.pid(), "maker_running": true }));
 }
