@@ -50,6 +50,7 @@ type Foreign = (char, &'static str, Meaning);
 const OPTIONS: &[(&str, &[Foreign])] = &[
     ("list", IPCS),
     ("stat", IPCS),
+    // It has --all itself.
     ("who", &[IPCS[0], IPCS[2], IPCS[3], IPCS[4]]),
     ("limits", IPCS),
     ("attach", SEGMENT),

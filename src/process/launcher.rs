@@ -115,20 +115,20 @@ pub(crate) fn launcher_main(arguments: impl IntoIterator<Item = OsString>) -> (E
 /// Returns whether a command exists, although it cannot be executed. For a command that does not exist, execvp(3)
 /// fails with EACCES if a directory of PATH is not searchable; shells report "not found".
 fn is_found(name: &CStr) -> bool {
-    name.to_bytes().contains(&b'/') || candidates(name).any(|file| file.is_file())
+    name.to_bytes().contains(&b'/') || candidates(name).iter().any(|file| file.is_file())
 }
 
 /// Returns the files that a command can be: the one that it names, or those of this name in PATH.
-fn candidates(name: &CStr) -> impl Iterator<Item = PathBuf> {
+fn candidates(name: &CStr) -> Vec<PathBuf> {
     let name = PathBuf::from(OsStr::from_bytes(name.to_bytes()));
     let is_path = name.as_os_str().as_bytes().contains(&b'/');
     let path = if is_path { OsString::new() } else { std::env::var_os("PATH").unwrap_or_default() };
-    std::env::split_paths(&path).map(|directory| directory.join(&name)).collect::<Vec<_>>().into_iter()
+    std::env::split_paths(&path).map(|directory| directory.join(&name)).collect()
 }
 
 /// Returns why a command cannot be executed (EACCES).
 fn why_denied(name: &CStr) -> String {
-    let found = candidates(name).find_map(|file| file.metadata().ok());
+    let found = candidates(name).iter().find_map(|file| file.metadata().ok());
     match found {
         Some(file) if file.is_dir() => "it is a directory".to_owned(),
         Some(file) if file.mode() & 0o111 == 0 => {
