@@ -4,8 +4,8 @@
 //! the IPC namespace, as with rootless containers, the process enters that user namespace first. Ids are then those
 //! inside; `System` maps them back with the id maps that were read before.
 //!
-//! `--all-ns` works on the current namespace in place, which requires no privilege, and on each other in a thread that
-//! enters it. No thread can enter a user namespace. Namespaces that require that are read by a worker: this
+//! `--all-ns` works on the current namespace in place, which requires no privilege, and on the others in a thread that
+//! enters one after the other. No thread can enter a user namespace. Namespaces that require that are read by a worker: this
 //! program, executed again with `--ns`. `prune` does not remove through the worker, which would choose the segments
 //! again after the user has confirmed the list.
 
@@ -204,8 +204,8 @@ fn id_maps_of(system: &System, name: &NamespaceName, owner: u64) -> IdMaps {
     IdMaps { users: map("uid_map"), groups: map("gid_map") }
 }
 
-/// Calls `work` in each namespace: in the current one in this thread, in each other in a thread that enters it. Returns
-/// one result for each namespace.
+/// Calls `work` in each namespace: first in the current one in this thread, then in the others in a thread that enters one
+/// after the other. Returns one result for each namespace, in order.
 ///
 /// If a namespace cannot be entered, that is the result. It is `NotFound` if all processes have left the namespace
 /// meanwhile.
@@ -214,24 +214,28 @@ pub(crate) fn visit_namespaces<T: Send>(
     namespaces: &[Namespace],
     mut work: impl FnMut(&System, &Namespace) -> Result<T, Error> + Send,
 ) -> Vec<Result<T, Error>> {
+    let own = namespaces.iter().position(|namespace| Some(namespace.number) == system.namespace());
+    let here = own.map(|own| work(system, &namespaces[own]));
+    let (before, after) = namespaces.split_at(own.unwrap_or(namespaces.len()));
+    let others = || before.iter().chain(after.iter().skip(1));
+    let message = |namespace: &Namespace| format!("cannot enter the IPC namespace {}", namespace.number);
+    let refused =
+        |namespace: &Namespace, error| refused(message(namespace), error).target(format!("ipc:[{}]", namespace.number));
     let mut elsewhere = System::new();
     let visit = |namespace: &Namespace| {
-        let number = namespace.number;
-        if Some(number) == system.namespace() {
-            return work(system, namespace);
-        }
-        let message = format!("cannot enter the IPC namespace {number}");
-        let file = namespace.open(system).map_err(|error| match error.kind() {
-            ErrorKind::NotFound => Error::new(Kind::NotFound, &*message).cause("all processes have left it"),
-            _ => Error::io(&*message, &error, "open"),
+        let file = namespace.open(&elsewhere).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => Error::new(Kind::NotFound, message(namespace)).cause("all processes have left it"),
+            _ => Error::io(message(namespace), &error, "open"),
         })?;
-        let visited = sys::in_ipc_namespace(&file, || {
-            elsewhere.set_namespace(number, namespace.container.clone());
-            work(&elsewhere, namespace)
-        });
-        visited.unwrap_or_else(|error| Err(refused(message, error).target(format!("ipc:[{number}]"))))
+        sys::enter(file.as_fd(), CloneFlags::CLONE_NEWIPC).map_err(|error| refused(namespace, error))?;
+        elsewhere.set_namespace(namespace.number, namespace.container.clone());
+        work(&elsewhere, namespace)
     };
-    namespaces.iter().map(visit).collect()
+    let visited = sys::in_thread(|| others().map(visit).collect());
+    let mut results: Vec<_> =
+        visited.unwrap_or_else(|error| others().map(|namespace| Err(refused(namespace, error))).collect());
+    results.splice(before.len()..before.len(), here);
+    results
 }
 
 /// Lists the segments of a namespace through a worker, which enters the owning user namespace first.

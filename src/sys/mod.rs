@@ -49,8 +49,8 @@ pub(crate) use kernel::{IPC_INFO, SHM_HUGE_SHIFT, SHM_INFO, SHM_STAT, SHM_STAT_A
 pub(crate) use mapped::MappedFile;
 pub(crate) use name_watch::{NameEvent, NameWatch};
 pub(crate) use namespace::{
-    enter, in_ipc_namespace, is_ipc_namespace, mount_private_tmpfs, owning_user_namespace, parent_user_namespace,
-    unshare,
+    enter, in_ipc_namespace, in_thread, is_ipc_namespace, mount_private_tmpfs, owning_user_namespace,
+    parent_user_namespace, unshare,
 };
 pub(crate) use nix::errno::Errno;
 pub(crate) use nix::sched::CloneFlags;

@@ -68,10 +68,15 @@ pub(crate) fn is_ipc_namespace(file: BorrowedFd<'_>) -> bool {
 /// Calls a function in another IPC namespace, in a thread that exits afterwards.
 pub(crate) fn in_ipc_namespace<T: Send>(namespace: &impl AsFd, work: impl FnOnce() -> T + Send) -> Result<T, SysError> {
     let namespace = namespace.as_fd();
+    in_thread(move || enter(namespace, CloneFlags::CLONE_NEWIPC).map(|()| work()))?
+}
+
+/// Calls a function in a thread that exits afterwards, so that it can enter IPC namespaces and stay there.
+/// Fails as clone(2): EAGAIN at the limit of threads.
+pub(crate) fn in_thread<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, SysError> {
     std::thread::scope(|scope| {
-        let worker =
-            Builder::new().spawn_scoped(scope, move || enter(namespace, CloneFlags::CLONE_NEWIPC).map(|()| work()));
-        let no_thread = |_| SysError { errno: Errno::EAGAIN, call: "clone" };
-        worker.map_err(no_thread)?.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        let worker = Builder::new().spawn_scoped(scope, work);
+        let worker = worker.map_err(|_| SysError { errno: Errno::EAGAIN, call: "clone" })?;
+        Ok(worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     })
 }
