@@ -1,5 +1,7 @@
 //! Which program an object belongs to.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
 use super::named;
@@ -31,7 +33,7 @@ named! {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Identification {
     pub(crate) target: String,
-    pub(crate) product: String,
+    pub(crate) product: Arc<str>,
     /// What the program uses the object for.
     pub(crate) what: Option<String>,
     pub(crate) evidence: Vec<Evidence>,
@@ -43,7 +45,7 @@ pub(crate) struct Identification {
     /// Whether the program keeps the object between runs.
     pub(crate) keep: bool,
     /// The program's own command that cleans up.
-    pub(crate) cleanup: Option<String>,
+    pub(crate) cleanup: Option<Arc<str>>,
     /// Where the rule comes from.
     pub(crate) source: String,
 }

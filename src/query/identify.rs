@@ -18,7 +18,7 @@ pub(crate) fn identify(system: &System, object: &Object) -> Option<Identificatio
 /// Adds the programs to segments whose attachers are known.
 pub(crate) fn add_products(system: &System, segments: &mut [Object]) {
     for segment in segments {
-        segment.product = identify(system, segment).map(|found| found.product.into());
+        segment.product = identify(system, segment).map(|found| found.product);
     }
 }
 
@@ -74,7 +74,7 @@ fn identify_segment(system: &System, object: &Object, segment: &SysV) -> Option<
     let header = if pids.is_empty() { None } else { Header::read(system, object) };
     let found = system.rules().all().find_map(|product| {
         let mut evidence = Vec::new();
-        if product.id == POSTGRESQL && header.is_some() {
+        if *product.id == *POSTGRESQL && header.is_some() {
             evidence.push(Evidence::Content);
         }
         if product.has_key(segment.key) {

@@ -11,7 +11,7 @@ use crate::model::{Key, ObjectName};
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Product {
-    pub(crate) id: String,
+    pub(crate) id: Arc<str>,
     #[serde(default)]
     pattern: String,
     #[serde(default)]
@@ -24,7 +24,7 @@ pub(crate) struct Product {
     /// What the program uses such an object for.
     pub(crate) what: Option<String>,
     /// The program's own command that cleans up.
-    pub(crate) cleanup: Option<String>,
+    pub(crate) cleanup: Option<Arc<str>>,
     /// The base of the pid in a name.
     #[serde(default = "decimal")]
     base: u32,

@@ -1,5 +1,7 @@
 //! Readable sizes, durations and times, as tables show them.
 
+use std::borrow::Cow;
+
 use jiff::tz::TimeZone;
 
 use super::{Cell, TableStyle, escape};
@@ -72,12 +74,14 @@ pub(crate) fn time(stamp: Stamp, style: TimeStyle, now: Stamp) -> String {
 }
 
 /// Formats a cell for a table; null is `-`.
-pub(super) fn text(cell: &Cell<'_>, style: &TableStyle<'_>) -> String {
-    match cell {
-        Cell::Null => "-".to_owned(),
-        Cell::Pids(pids) if pids.is_empty() => "-".to_owned(),
-        Cell::Texts(texts) if texts.is_empty() => "-".to_owned(),
-        Cell::Text(text) | Cell::Account(Some(text), _) => escape(text).into_owned(),
+pub(super) fn text<'a>(cell: &Cell<'a>, style: &TableStyle<'_>) -> Cow<'a, str> {
+    let text = match cell {
+        Cell::Null => return "-".into(),
+        Cell::Pids(pids) if pids.is_empty() => return "-".into(),
+        Cell::Texts(texts) if texts.is_empty() => return "-".into(),
+        Cell::Word(word) => return (*word).into(),
+        Cell::Text(text) | Cell::Account(Some(text), _) => return escape(text),
+        Cell::Flag(flag) => return yes_or_no(*flag).into(),
         Cell::Texts(_) => escape(&cell.to_string()).into_owned(),
         Cell::Account(None, number) => number.to_string(),
         Cell::Bytes(bytes) if !style.bytes => size(*bytes),
@@ -85,13 +89,13 @@ pub(super) fn text(cell: &Cell<'_>, style: &TableStyle<'_>) -> String {
         Cell::Seconds(seconds) => duration(*seconds),
         Cell::Share(_) => format!("{cell}%"),
         Cell::Time(stamp) => time(*stamp, style.time, style.now),
-        Cell::Flag(flag) => yes_or_no(*flag),
         _ => cell.to_string(),
-    }
+    };
+    text.into()
 }
 
-pub(super) fn yes_or_no(flag: bool) -> String {
-    if flag { "yes" } else { "no" }.to_owned()
+pub(super) fn yes_or_no(flag: bool) -> &'static str {
+    if flag { "yes" } else { "no" }
 }
 
 #[cfg(test)]

@@ -114,6 +114,9 @@ pub(crate) fn write_rows<R>(
     style: &TableStyle<'_>,
 ) -> io::Result<()> {
     let mut writer = Rows::begin(format, name, columns, style)?;
-    rows.into_iter().try_for_each(|row| writer.add(out, row))?;
+    match format {
+        Format::Table => writer.kept = rows,
+        _ => rows.into_iter().try_for_each(|row| writer.add(out, row))?,
+    }
     writer.end(out)
 }

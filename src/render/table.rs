@@ -47,9 +47,9 @@ pub(super) fn write<R>(
     if columns.is_empty() || (rows.is_empty() && !style.headings) {
         return Ok(());
     }
-    let headings = style.headings.then(|| columns.iter().map(|column| column.name.to_owned()).collect());
-    let cells = |row: &R| columns.iter().map(|column| text(&(column.cell)(row), style)).collect();
-    let texts: Vec<Vec<String>> = headings.into_iter().chain(rows.iter().map(cells)).collect();
+    let headings = style.headings.then(|| columns.iter().map(|column| column.name.into()).collect());
+    let rows_of_text = rows.iter().map(|row| columns.iter().map(|column| text(&(column.cell)(row), style)).collect());
+    let texts: Vec<Vec<Cow<'_, str>>> = headings.into_iter().chain(rows_of_text).collect();
     let state = columns.iter().position(|column| column.name == "STATE");
     let paints = texts[usize::from(style.headings)..].iter().zip(rows).map(|(texts, row)| {
         let by_state = state.and_then(|index| color(&texts[index]));
@@ -86,7 +86,7 @@ struct Shown<'a, R: 'static> {
 
 impl<'a, R> Shown<'a, R> {
     /// Returns a column that is as wide as its widest text.
-    fn new(column: &'a Column<R>, index: usize, texts: &[Vec<String>]) -> Self {
+    fn new(column: &'a Column<R>, index: usize, texts: &[Vec<Cow<'_, str>>]) -> Self {
         let width = texts.iter().map(|row| width(&row[index])).fold(1, usize::max);
         let least = column.least.map_or(width, |least| width.min(least.max(column.name.len())));
         Self { column, index, width, least, preferred: width.min(column.preferred).max(least) }
@@ -120,7 +120,7 @@ fn fit<R>(shown: &mut Vec<Shown<'_, R>>, width: usize, droppable: &[&str]) {
 }
 
 /// Returns a row with each text shortened and padded to the width of its column.
-fn line<R>(shown: &[Shown<'_, R>], row: &[String], ellipsis: &str) -> String {
+fn line<R>(shown: &[Shown<'_, R>], row: &[Cow<'_, str>], ellipsis: &str) -> String {
     let mut line = String::new();
     for Shown { column, index, width: widest, .. } in shown {
         let mut text = Cow::Borrowed(&*row[*index]);

@@ -68,9 +68,9 @@ pub(super) fn list_with_objects(
             rows.end(out)
         })?;
     } else {
-        objects.extend(files);
-        args.arrange(&mut objects, sort);
-        context.print_rows("objects", columns, objects, style)?;
+        files.splice(..0, objects);
+        args.arrange(&mut files, sort);
+        context.print_rows("objects", columns, files, style)?;
     }
     if segments && !args.all_ns {
         warn_of_removed(context, &filter.keys());

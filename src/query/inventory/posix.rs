@@ -98,9 +98,9 @@ fn object(system: &System, directory: &ObjectDirectory, name: ObjectName, stat: 
         _ => {}
     }
     if let Some(Recognized { product, maker, unit, is_lock }) = system.rules().find(&name) {
-        object.product = Some(product.id.as_str().into());
+        object.product = Some(product.id.clone());
         (posix.maker, posix.keep) = (maker, product.keep);
-        posix.cleanup = product.cleanup.as_deref().map(Into::into);
+        posix.cleanup = product.cleanup.clone();
         posix.family = product.family(stat.uid, unit);
         posix.is_lock = is_lock;
         posix.is_proven = posix.family.is_some() && (is_lock || begins_with(directory, &name, stat, product.magic));

@@ -43,8 +43,7 @@ impl Files {
                     return;
                 }
                 let object = ObjectName::of_file(name.as_bytes()).filter(|_| has_objects && depth == 0);
-                let product =
-                    object.as_ref().and_then(|name| Some(system.rules().find(name)?.product.id.as_str().into()));
+                let product = object.as_ref().and_then(|name| Some(system.rules().find(name)?.product.id.clone()));
                 let (_, swap) = residency(system, stat, || open_listed(directory, name, stat, Opening::InspectNow));
                 list.push(NamedFile {
                     id: stat.file,
