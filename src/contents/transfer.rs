@@ -2,7 +2,7 @@
 
 use std::fs::File;
 
-use crate::error::{Error, Kind, program, shmadm};
+use crate::error::{Error, program, shmadm};
 use crate::explain::explain_missing_huge_page;
 use crate::model::Ident;
 use crate::query::huge_page_size_at;
@@ -37,9 +37,8 @@ pub(super) fn interrupted() -> Result<(), Error> {
 /// Returns the error of a copy that failed at an offset.
 pub(super) fn failed(ident: impl Into<Ident>, offset: u64, verb: &str, errno: Errno, call: &'static str) -> Error {
     let ident = ident.into();
-    let error = Error::new(Kind::Failed, format!("cannot {verb} {ident} at offset {offset}"))
-        .os(errno, call)
-        .target(ident.argument());
+    let message = format!("cannot {verb} {ident} at offset {offset}");
+    let error = Error::call(message, errno, call).target(ident.argument());
     match errno {
         // The caller explains it.
         Errno::ENOSPC if !matches!(ident, Ident::Id(_)) => error,
