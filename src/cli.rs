@@ -16,7 +16,9 @@ use clap::ArgMatches;
 use crate::commands::{Context, write};
 use crate::error::{Error, Exit, ExitCodes, Kind, again};
 use crate::model::path_text;
-use crate::process::{caught_signal, enter_namespace, name_for_nsenter, pid_of, stdout_is_closed};
+use crate::process::{
+    caught_signal, enter_namespace, name_for_nsenter, pid_of, stdout_is_closed, survive_file_size_limit,
+};
 use crate::query::{DEV_SHM, ObjectsPlace, System};
 use crate::render::{Format, unknown_line};
 use crate::ui::{Color, Ui};
@@ -27,6 +29,7 @@ pub use program::{columns, program};
 pub use table::{COMMANDS, Command, Group};
 
 pub(crate) fn run(arguments: Vec<OsString>) -> Exit {
+    survive_file_size_limit();
     if let Some(exit) = arguments.first().and_then(|name| roles::run_internal_role(name, &arguments[1..])) {
         return exit;
     }

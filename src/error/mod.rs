@@ -69,6 +69,10 @@ impl Kind {
     }
 }
 
+/// Why a file cannot grow (EFBIG).
+pub(crate) const FILE_TOO_LARGE: &str =
+    "it would exceed the limit of this process (`ulimit -f`) or the maximum file size of the file system";
+
 /// A failure: what was attempted, why it failed, and which commands help.
 #[derive(Clone, Debug)]
 pub(crate) struct Error {

@@ -32,4 +32,6 @@ pub(crate) use supervisor::{Supervised, supervise};
 pub(crate) use timeout::with_timeout;
 pub(crate) use tracer::{Observed, TracedCall, trace_command, trace_process};
 
-pub(crate) use crate::sys::{WaitOutcome, caught as caught_signal, raise as raise_signal, stdout_is_closed};
+pub(crate) use crate::sys::{
+    WaitOutcome, caught as caught_signal, raise as raise_signal, stdout_is_closed, survive_file_size_limit,
+};

@@ -69,7 +69,9 @@ pub(crate) use process::{
 pub(crate) use procmap::{file_mappings, segment_mappings};
 pub(crate) use seized::Seized;
 pub(crate) use signal_queue::{SignalOrigin, SignalQueue, forward_signal};
-pub(crate) use signals::{WaitOutcome, Watch, block_signals, caught, poll_timeout, raise, without_signals};
+pub(crate) use signals::{
+    WaitOutcome, Watch, block_signals, caught, poll_timeout, raise, survive_file_size_limit, without_signals,
+};
 pub(crate) use sysv::{
     CreateFlags, check_access, create, find_key, info, lock, remove, set, stat, stat_any, stat_index, usage,
 };

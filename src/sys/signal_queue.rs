@@ -72,8 +72,6 @@ impl Drop for SignalQueue {
     fn drop(&mut self) {
         // Discard signals that are still pending; later ones have their previous effect.
         while let Ok(Some(_)) = self.next() {}
-        // Exceeding RLIMIT_FSIZE must remain an error of write(2) (EFBIG).
-        self.before.add(Signal::SIGXFSZ);
         let _ = self.before.thread_set_mask();
     }
 }

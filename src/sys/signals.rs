@@ -55,6 +55,14 @@ fn wake() {
 /// Does nothing, so that the system call that caused the signal returns its error.
 extern "C" fn ignore(_: c_int) {}
 
+/// Makes exceeding RLIMIT_FSIZE an error of the call (EFBIG) instead of the end of this process. Commands that this
+/// process executes have the default action.
+pub(crate) fn survive_file_size_limit() {
+    let ignoring = SigAction::new(SigHandler::Handler(ignore), SaFlags::SA_RESTART, SigSet::empty());
+    // The call fails only for invalid pointers.
+    let _ = install(SIGXFSZ, &ignoring, true);
+}
+
 /// Why a wait ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WaitOutcome {
@@ -91,9 +99,6 @@ impl Watch {
         for signal in TERMINATING {
             install(signal, &recording, !always)?;
         }
-        // Exceeding RLIMIT_FSIZE must be an error of write(2) (EFBIG), so that the command can clean up.
-        let ignoring = SigAction::new(SigHandler::Handler(ignore), SaFlags::SA_RESTART, SigSet::empty());
-        install(SIGXFSZ, &ignoring, false)?;
         sigprocmask(SigmaskHow::SIG_UNBLOCK, Some(&SigSet::from_iter(TERMINATING)), None)?;
         Ok(Self { reader })
     }

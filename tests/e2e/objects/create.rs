@@ -126,6 +126,10 @@ fn limits_of_the_process_are_named() {
     let cause = "cause: the size exceeds RLIMIT_FSIZE, 512 bytes\n";
     fails(|| limited("-f 1"), &["create", "/x", "--size", "4K"], 1, &[cause]);
     finish(limited("-f 1").args(["create", "/x", "--size", "512", "-n"])).exits(0);
+    create("z", 4096);
+    finish(limited("-f 1").args(["set", "/z", "--size", "8K"])).exits(1).says("(EFBIG, ftruncate)").says(cause);
+    let ran = finish(limited("-f 1").args(["write", "/z", "--offset", "1K", "x"])).exits(1).says("(EFBIG, pwrite)");
+    ran.says("cause: it would exceed the limit of this process (`ulimit -f`)");
     create("y", 1 << 30);
     let ran = finish(limited("-v 500000").args(["attach", "/y", "--background"])).exits(1);
     ran.says("cause: 1 GiB more would exceed RLIMIT_AS: ");
