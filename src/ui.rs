@@ -268,6 +268,13 @@ impl Ui {
         self.write_message(Some(("hint:", AnsiColor::Cyan)), &hint.to_string());
     }
 
+    /// Prints a hint that follows no warning or error, unless `--quiet` is given.
+    pub(crate) fn suggest(&mut self, hint: Hint) {
+        if !self.quiet {
+            self.hint(hint);
+        }
+    }
+
     pub(crate) fn error(&mut self, error: &Error) {
         self.write_message(Some(("error:", AnsiColor::Red)), &error.to_string());
         if let Some(cause) = &error.cause {

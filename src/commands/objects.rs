@@ -78,7 +78,7 @@ pub(crate) fn report_omitted(context: &mut Context, filter: &Filter) -> Result<(
     omitted.retain(|object| filter.matches(&context.system, object));
     if !omitted.is_empty() {
         let omitted = counted(omitted.len() as u64, "unlinked object");
-        context.ui.hint(Hint::new(format!("also list {omitted}"), again("--unlinked")));
+        context.ui.suggest(Hint::new(format!("also list {omitted}"), again("--unlinked")));
     }
     Ok(())
 }

@@ -79,7 +79,7 @@ pub(super) fn list_with_objects(
         report_omitted(context, filter)?;
         if undetermined > 0 && !args.probe && context.format == Format::Table {
             let objects = counted(undetermined, "object");
-            context.ui.hint(Hint::new(format!("determine the state of {objects}"), again("--probe")));
+            context.ui.suggest(Hint::new(format!("determine the state of {objects}"), again("--probe")));
         }
     }
     Ok(exit_with(context, &failures))
