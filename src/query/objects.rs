@@ -260,6 +260,10 @@ fn ask_leases(system: &System, objects: &mut [Object]) {
             continue;
         }
         let mut users = FileUsers { lease, ..(*users).clone() };
+        if lease == Some(true) {
+            // Wherever the scan could not look, there is no user.
+            users.hidden.clear();
+        }
         // The scan found no user, but the lease shows that there is one.
         if lease == Some(false) && posix.users.is_some() {
             if *in_flight.get_or_insert_with(|| some_are_in_flight(system)) {

@@ -173,6 +173,8 @@ pub(crate) enum Opening {
     Inspect,
     /// The same without waiting for a lease that another process holds. Fails with EAGAIN if there is one.
     InspectNow,
+    /// The same, but fails with EPERM where the access time would change.
+    InspectUnseen,
     /// For a lease: for reading or writing, whichever is permitted, without waiting, like `InspectNow`.
     Lease,
     /// The same, for writing.
@@ -180,7 +182,7 @@ pub(crate) enum Opening {
 }
 
 /// Opens the file that a descriptor of [`refer_to`] refers to, even if its name has changed or is gone. Except with
-/// [`Opening::InspectNow`] and for a lease, it waits for a lease that another process holds.
+/// [`Opening::InspectNow`], [`Opening::InspectUnseen`] and for a lease, it waits for a lease that another process holds.
 pub(crate) fn open_referred(file: BorrowedFd<'_>, how: Opening) -> Result<OwnedFd, Errno> {
     let path = descriptor_path(file);
     let open = |flags: OFlags| fs::open(&path, flags | OFlags::CLOEXEC, Mode::empty()).map_err(errno);
@@ -193,6 +195,7 @@ pub(crate) fn open_referred(file: BorrowedFd<'_>, how: Opening) -> Result<OwnedF
         Opening::ReadWrite => open(OFlags::RDWR),
         Opening::Inspect => inspect(OFlags::RDONLY),
         Opening::InspectNow => inspect(OFlags::RDONLY | OFlags::NONBLOCK),
+        Opening::InspectUnseen => open(OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOATIME),
         Opening::Lease => match open(OFlags::RDONLY | OFlags::NONBLOCK) {
             Err(Errno::EACCES) => open_referred(file, Opening::WriteLease),
             result => result,

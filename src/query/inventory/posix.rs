@@ -36,7 +36,7 @@ pub(super) fn each(
             return;
         }
         if stat.is_regular() || stat.is_directory() {
-            show(object(system, directory, name, &stat, needs));
+            show(object(system, directory, name, &stat, needs, Opening::InspectUnseen));
         } else if stat.allocated > 0 {
             others.push((stat.file, stat.allocated));
         }
@@ -63,16 +63,23 @@ pub(super) fn lookup(
         FileKind::Regular if stat.file.device != directory.device => {
             Err(QueryError::NotAnObject(name.clone(), "another mount"))
         }
-        FileKind::Regular => Ok(Some(object(system, directory, name.clone(), &stat, needs))),
+        FileKind::Regular => Ok(Some(object(system, directory, name.clone(), &stat, needs, Opening::InspectNow))),
         FileKind::Directory if needs.contains(Needs::DIRECTORIES) && stat.file.device == directory.device => {
-            Ok(Some(object(system, directory, name.clone(), &stat, needs)))
+            Ok(Some(object(system, directory, name.clone(), &stat, needs, Opening::InspectNow)))
         }
         other => Err(QueryError::NotAnObject(name.clone(), other.noun())),
     }
 }
 
-/// Returns the object of a file that has a name.
-fn object(system: &System, directory: &ObjectDirectory, name: ObjectName, stat: &FileStat, needs: Needs) -> Object {
+/// Returns the object of a file that has a name. `how` to open a semaphore decides whether its access time may change.
+fn object(
+    system: &System,
+    directory: &ObjectDirectory,
+    name: ObjectName,
+    stat: &FileStat,
+    needs: Needs,
+    how: Opening,
+) -> Object {
     let file_type = match &name {
         _ if stat.is_directory() => FileType::Dir,
         // Also if it is empty, since it is being created or broken.
@@ -92,7 +99,7 @@ fn object(system: &System, directory: &ObjectDirectory, name: ObjectName, stat: 
             (object.rss, object.swap) = memory.unzip();
         }
         FileType::Sem if needs.contains(Needs::CONTENTS) => {
-            let value = semaphore(directory, &name, stat);
+            let value = semaphore(directory, &name, stat, how);
             (posix.value, posix.waiters) = (value.map(|it| it.0), value.map(|it| it.1));
         }
         _ => {}
@@ -181,7 +188,7 @@ fn add_contents(
 /// Returns an object as the named semaphore that its size and layout show; `None` if it is not one.
 pub(crate) fn as_semaphore(system: &System, mut object: Object) -> Option<Object> {
     let (directory, name) = (system.objects().ok()?, object.posix().name.clone()?);
-    let (value, waiters) = semaphore(directory, &name, &object.posix().stat)?;
+    let (value, waiters) = semaphore(directory, &name, &object.posix().stat, Opening::InspectNow)?;
     let posix = object.posix_mut();
     (posix.file_type, posix.value, posix.waiters) = (FileType::Sem, Some(value), Some(waiters));
     Some(object)
@@ -194,23 +201,28 @@ pub(in crate::query) fn begins_with(
     listed: &FileStat,
     magic: Option<u32>,
 ) -> bool {
-    let head = || head::<4>(directory, name, listed).map(u32::from_ne_bytes);
+    let head = || head::<4>(directory, name, listed, Opening::InspectUnseen).map(u32::from_ne_bytes);
     magic.is_some() && listed.is_regular() && head() == magic
 }
 
 /// Reads the first bytes of an object that was listed.
-fn head<const SIZE: usize>(directory: &ObjectDirectory, name: &ObjectName, listed: &FileStat) -> Option<[u8; SIZE]> {
-    let file = open_listed(directory.as_fd(), name.file_name(), listed, Opening::InspectNow).ok()?;
+fn head<const SIZE: usize>(
+    directory: &ObjectDirectory,
+    name: &ObjectName,
+    listed: &FileStat,
+    how: Opening,
+) -> Option<[u8; SIZE]> {
+    let file = open_listed(directory.as_fd(), name.file_name(), listed, how).ok()?;
     let mut bytes = [0; SIZE];
     (nix::sys::uio::pread(&file, &mut bytes, 0) == Ok(SIZE)).then_some(bytes)
 }
 
 /// Reads the value and the number of waiters of a named semaphore from its file, as glibc and musl lay it out.
-fn semaphore(directory: &ObjectDirectory, name: &ObjectName, listed: &FileStat) -> Option<(u32, u32)> {
+fn semaphore(directory: &ObjectDirectory, name: &ObjectName, listed: &FileStat, how: Opening) -> Option<(u32, u32)> {
     if listed.size != SEMAPHORE_SIZE {
         return None;
     }
-    let bytes = head::<12>(directory, name, listed)?;
+    let bytes = head::<12>(directory, name, listed, how)?;
     let word = |index: usize| Some(u32::from_ne_bytes(bytes.get(4 * index..4 * index + 4)?.try_into().ok()?));
     let (value, waiters, layout) = (word(0)?, word(1)?, word(2)?);
     // The third word is 0x80 in glibc (FUTEX_PRIVATE_FLAG inverted) and 0 in musl, whose sign bit shows waiters.

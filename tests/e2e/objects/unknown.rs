@@ -131,6 +131,11 @@ fn who_asks_the_lease_of_everything_that_it_shows() {
         };
         assert_eq!(["/flies", "/too", "/unused"].map(in_use), [Some(true), Some(true), Some(false)]);
     }
+    // Nothing is hidden behind a lease that was granted, whatever the scan could not see.
+    let who = ["who", "/unused", "--json"];
+    for report in [run(who).exits(0).json(), finish(&mut inside_pid_namespace(&who)).exits(0).json()] {
+        assert_fields(&report["objects"][0], json!({ "in_use": false, "hidden": [] }));
+    }
     for (filter, objects) in [("--state=in-use", 2), ("--name=f*", 1), ("--state=unused", 1), ("--older-than=0s", 1)] {
         let report = run(["who", filter, "--json"]).exits(0).json();
         assert_eq!(report["objects"].as_array().unwrap().len(), objects, "{filter}: {report}");

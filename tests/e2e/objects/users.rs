@@ -9,7 +9,7 @@ use super::{create, file_id};
 use crate::actor::{Actor, Request};
 use crate::fixtures::assert_fields;
 use crate::sandbox::{ShownProcesses, with_file_over};
-use crate::support::{file, finish, run, shmadm};
+use crate::support::{NOBODY, file, finish, run, shmadm, shmadm_as};
 use crate::vanish::{Call, Stopped};
 
 /// Creates a named semaphore of glibc.
@@ -153,4 +153,20 @@ fn an_unlinked_object_is_read_through_a_mapping_after_the_leader_has_exited() {
     actor.exit_leader();
     std::fs::remove_file(path).unwrap();
     assert!(run(["read", &name, "--text"]).exits(0).stdout.starts_with("contents"));
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn a_listing_by_another_user_leaves_the_access_time_of_a_semaphore() {
+    let path = create_semaphore("sem.lock", 3);
+    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o666)).unwrap();
+    let accessed = || std::fs::metadata(&path).unwrap().accessed().unwrap();
+    let before = accessed();
+    let report = finish(shmadm_as(NOBODY).args(["list", "--posix", "--json"])).exits(0).json();
+    assert_fields(&report["objects"][0], json!({ "name": "sem:/lock", "value": null }));
+    assert_eq!(accessed(), before);
+    // Its owner need not change it to read it.
+    let report = run(["list", "--posix", "--json"]).exits(0).json();
+    assert_fields(&report["objects"][0], json!({ "value": 3 }));
+    assert_eq!(accessed(), before);
 }
