@@ -77,8 +77,8 @@ pub(crate) struct WhoArgs {
 }
 
 pub(crate) fn run(args: &WhoArgs, context: &mut Context) -> Result<Exit, Error> {
-    let are_objects = !args.all && are_objects(context.format, &args.segments)?;
     let filter = args.filters.filter(&context.system)?;
+    let are_objects = !args.all && are_objects(context.format, &args.segments)? || filter.selects_only_objects();
     let (mut failures, mut files) = (Vec::new(), Some(Vec::new()));
     let found = if args.all_ns {
         context.ui.status(ONLY_SEGMENTS);

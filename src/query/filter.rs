@@ -60,6 +60,11 @@ impl Filter {
         self.needs() | if needs_users { Needs::ATTACHERS } else { Needs::empty() }
     }
 
+    /// Returns whether it can select only POSIX objects: segments have neither names nor types.
+    pub(crate) fn selects_only_objects(&self) -> bool {
+        !self.name.is_empty() || !self.file_type.is_empty()
+    }
+
     /// Returns the keys that select segments.
     pub(crate) fn keys(&self) -> Vec<Key> {
         let key = |filter: &KeyFilter| match filter {

@@ -25,14 +25,14 @@ pub(crate) enum NameEvent {
     Named {
         /// The process; `None` if it has been reaped or is not visible in this pid namespace.
         process: Option<(i32, OwnedFd)>,
-        /// Whether the name is new (open, linkat), and not only moved here.
+        /// Whether the name is new (open, mkdir, linkat), and not only moved here.
         is_created: bool,
         /// The file's, as [`super::file_handle()`] returns it; `None` if the kernel reports none.
         handle: Option<Vec<u8>>,
     },
 }
 
-/// A directory in which new names of files, but not of directories, are reported.
+/// A directory in which new names of files and directories are reported.
 #[derive(Debug)]
 pub(crate) struct NameWatch(OwnedFd);
 
@@ -52,7 +52,8 @@ impl NameWatch {
         let group = SysError::check(unsafe { libc::fanotify_init(how | reports, 0) }, "fanotify_init")?;
         // SAFETY: the kernel has just created this descriptor, and nothing else owns it.
         let group = unsafe { OwnedFd::from_raw_fd(group) };
-        let (mask, this) = (libc::FAN_CREATE | libc::FAN_MOVED_TO, directory.as_raw_fd());
+        let mask = libc::FAN_CREATE | libc::FAN_MOVED_TO | libc::FAN_ONDIR;
+        let this = directory.as_raw_fd();
         // SAFETY: without a path, the call takes integers.
         let marked =
             unsafe { libc::fanotify_mark(group.as_raw_fd(), libc::FAN_MARK_ADD, mask, this, std::ptr::null()) };

@@ -62,6 +62,14 @@ fn objects_that_the_command_creates_are_leaked() {
 
 #[apply(test)]
 #[requires(Root)]
+fn a_directory_that_the_command_creates_is_leaked() {
+    let (ran, report) = reported(&["--isolate", "never"], "mkdir /dev/shm/folder; exec touch /dev/shm/folder/file");
+    ran.exits(65).says("leaked: object /folder");
+    assert_eq!(objects(&report), [vec!["/folder".to_owned()], vec![]]);
+}
+
+#[apply(test)]
+#[requires(Root)]
 fn objects_that_another_process_created_or_named_are_unattributed() {
     fs::create_dir("/dev/shm/directory").unwrap();
     create("directory/earlier", 4096);

@@ -202,7 +202,9 @@ fn the_columns_of_csv_depend_on_what_is_named() {
     for line in ["who", "who --all", &format!("who {id}"), &format!("who --all {id} /x")] {
         assert_eq!(columns(line), of_segments, "{line}");
     }
-    assert_eq!(columns("who /x"), of_objects);
+    for line in ["who /x", "who --name x*", "who --type shm"] {
+        assert_eq!(columns(line), of_objects, "{line}");
+    }
     assert_eq!(columns(&format!("who {}", file_id("/dev/shm/x"))), of_objects);
     assert_eq!(columns("who /x --name y"), of_objects, "of no object");
     assert_eq!(columns("stat /x"), "OBJECT,TYPE,NAME,SIZE");
