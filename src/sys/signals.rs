@@ -14,7 +14,8 @@ use nix::fcntl::OFlag;
 use nix::libc::{self, c_int};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal::{
-    self, SIGALRM, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGUSR1, SIGUSR2, SIGWINCH, SIGXCPU, SIGXFSZ,
+    self, SIGABRT, SIGALRM, SIGCONT, SIGHUP, SIGINT, SIGIO, SIGPROF, SIGPWR, SIGQUIT, SIGSTKFLT, SIGTERM, SIGTSTP,
+    SIGUSR1, SIGUSR2, SIGVTALRM, SIGWINCH, SIGXCPU, SIGXFSZ,
 };
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, sigaction, sigprocmask};
 
@@ -28,8 +29,12 @@ static TERMINAL: AtomicI32 = AtomicI32::new(0);
 const SUSPEND: i32 = 1;
 const REDRAW: i32 = 2;
 
-/// Signals that request termination, and others whose default action would end the program before it has cleaned up.
-const TERMINATING: [Signal; 8] = [SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGALRM, SIGXCPU, SIGUSR1, SIGUSR2];
+/// Signals that request termination, and others whose default action would end the program before it has cleaned up. Not
+/// those of faults: after its handler, the instruction would fail again.
+const TERMINATING: [Signal; 14] = [
+    SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGABRT, SIGALRM, SIGIO, SIGPROF, SIGPWR, SIGSTKFLT, SIGUSR1, SIGUSR2, SIGVTALRM,
+    SIGXCPU,
+];
 
 /// Stores the signal and writes to the pipe.
 extern "C" fn record(signal: c_int) {

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 
 use super::LeakcheckArgs;
 use crate::commands::{Context, path_argument};
-use crate::error::{Hint, again, shmadm};
-use crate::model::{Isolation, Leak, LeakCheck, LeakOutcome, Leaks, Object, Size, counted, first_names};
+use crate::error::{Hint, again, program, shmadm};
+use crate::model::{FileType, Isolation, Leak, LeakCheck, LeakOutcome, Leaks, Object, Size, counted, first_names};
 use crate::render::{leak_line, object_leak_line};
 
 pub(super) fn print_summary(args: &LeakcheckArgs, context: &mut Context, check: &LeakCheck) {
@@ -72,10 +72,19 @@ fn print_objects(args: &LeakcheckArgs, context: &mut Context, check: &LeakCheck)
     ];
     for (text, list, is_needed) in hints {
         let is_removable = |object: &&Object| object.posix().name.is_some() && object.posix().in_use() != Some(true);
-        let mut named = list.iter().filter(is_removable).peekable();
-        if is_needed && named.peek().is_some() {
-            let command = named.take(MAX_IDS).fold(shmadm("rm"), |command, object| command.arg(object.ident().typed()));
+        let named = list.iter().filter(is_removable);
+        let (directories, files): (Vec<&Object>, Vec<&Object>) =
+            named.partition(|object| object.posix().file_type == FileType::Dir);
+        if is_needed && !files.is_empty() {
+            let files = files.iter().take(MAX_IDS);
+            let command = files.fold(shmadm("rm"), |command, object| command.arg(object.ident().typed()));
             context.ui.hint(Hint::new(text, command));
+        }
+        if let ([directory, ..], Ok(parent)) = (&directories[..], context.system.objects())
+            && let Some(name) = directory.posix().name.as_ref().filter(|_| is_needed)
+        {
+            let command = program("rm").arg("-r").arg(parent.path.join(name.file_name()));
+            context.ui.hint(Hint::new("remove it and everything in it", command));
         }
     }
     has_leaked || has_others

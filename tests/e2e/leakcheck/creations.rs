@@ -64,7 +64,9 @@ fn objects_that_the_command_creates_are_leaked() {
 #[requires(Root)]
 fn a_directory_that_the_command_creates_is_leaked() {
     let (ran, report) = reported(&["--isolate", "never"], "mkdir /dev/shm/folder; exec touch /dev/shm/folder/file");
-    ran.exits(65).says("leaked: object /folder");
+    ran.exits(65)
+        .says("leaked: object /folder")
+        .says("hint: remove it and everything in it: `rm -r /dev/shm/folder`\n");
     assert_eq!(objects(&report), [vec!["/folder".to_owned()], vec![]]);
 }
 

@@ -318,7 +318,7 @@ fn the_terminal_is_restored_however_the_program_ends() {
         top.press(how);
         check_restored(top, &before, code);
     }
-    for signal in [Signal::SIGTERM, Signal::SIGHUP, Signal::SIGUSR1] {
+    for signal in [Signal::SIGTERM, Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGABRT, Signal::SIGPROF] {
         let mut top = Top::start(&[], 60, 15);
         top.shows("/x ");
         kill(top.pid(), signal).unwrap();
