@@ -186,8 +186,9 @@ fn sections(name: &str, is_main: bool) -> Roff {
     }
     if name == "shmadm-list" {
         roff.control("SH", ["COLUMNS"]);
-        for (column, help) in shmadm::columns() {
-            item(&mut roff, column, help);
+        for (kind, columns) in ["Segments", "POSIX objects (--posix, --unlinked)"].iter().zip(shmadm::columns()) {
+            roff.control("SS", [*kind]);
+            columns.for_each(|(column, help)| item(&mut roff, column, help));
         }
     }
     let all: Vec<_> = COMMANDS.iter().filter_map(|command| command.manual.examples.first()).collect();

@@ -9,7 +9,7 @@ use clap::{ArgMatches, Args, FromArgMatches};
 use super::table::{COMMANDS, Command, Group, find};
 use crate::commands::args::word;
 use crate::error::ExitCodes;
-use crate::render::{Format, SEGMENT};
+use crate::render::{FILE, Format, SEGMENT};
 use crate::ui::Color;
 
 const EXIT_CODES: &str = "Exit codes: 0 success, 1 failure, 2 usage error, 3 not found,
@@ -134,7 +134,7 @@ fn with_globals(command: clap::Command) -> clap::Command {
     GlobalArgs::augment_args(command).about(about)
 }
 
-/// Returns the columns that `list` can show, each with its description.
-pub fn columns() -> impl Iterator<Item = (&'static str, &'static str)> {
-    SEGMENT.iter().map(|column| (column.name, column.help))
+/// Returns the columns that `list` can show, each with its description: those of segments, and those of POSIX objects.
+pub fn columns() -> [impl Iterator<Item = (&'static str, &'static str)>; 2] {
+    [SEGMENT, FILE].map(|columns| columns.iter().map(|column| (column.name, column.help)))
 }

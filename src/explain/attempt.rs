@@ -132,7 +132,7 @@ impl Attempt {
             Self::Lock(id, true) => format!("cannot lock segment {id}"),
             Self::Lock(id, false) => format!("cannot unlock segment {id}"),
             Self::Remove(id) => format!("cannot remove segment {id}"),
-            Self::Detach(id) => format!("cannot stop the holder of segment {id}"),
+            Self::Detach(id) => format!("cannot detach segment {id}"),
             Self::DetachAddress(address) => format!("cannot detach {address:#x}"),
             Self::Control { id, command } => format!("cannot execute command {command} on segment {id}"),
             Self::NegativeId(id) => format!("cannot use segment {id}"),

@@ -171,8 +171,6 @@ fn explain_segment(system: &System, mut error: Error, attempt: &Attempt, id: Shm
             _ => error.cause(DENIED),
         },
         (Errno::ENOSYS, _) => error.cause(NOT_IMPLEMENTED),
-        // Of kill(2): the rights on the segment do not matter.
-        (Errno::EPERM, _) if matches!(attempt, Attempt::Detach(_)) => error,
         (Errno::EPERM, Some(segment)) if matches!(attempt, Attempt::Lock(..)) => explain_lock(system, error, &segment),
         (Errno::EPERM, Some(segment)) => explain_control(system, error, &segment),
         (_, segment) => match attempt {

@@ -13,9 +13,10 @@
 use std::collections::HashSet;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use super::descendants::has_no_children;
 use crate::procfs;
 use crate::query::System;
-use crate::sys::{self, Errno, NameEvent, NameWatch};
+use crate::sys::{self, NameEvent, NameWatch};
 
 /// The objects that the command, and other processes, have given names to.
 #[derive(Debug, Default)]
@@ -41,10 +42,7 @@ impl Creations {
     pub(crate) fn watch(system: &System) -> Self {
         let directory = system.objects().ok().filter(|_| system.proc_shows_own_pids());
         let watch = directory.and_then(|directory| NameWatch::open(directory.as_fd()).ok());
-        // Each of the two misses some children.
-        let sole = sys::exited_child() == Err(Errno::ECHILD)
-            && procfs::children(system.proc(), std::process::id().cast_signed()).is_empty();
-        Self { watch, sole, ..Self::default() }
+        Self { watch, sole: has_no_children(system), ..Self::default() }
     }
 
     /// Notes the command, a child of this process that has not been reaped.

@@ -8,7 +8,7 @@ use super::provenance::{Creator, Evidence};
 use crate::model::{Identity, Needs, escape_invalid_utf8};
 use crate::procfs;
 use crate::query::{System, inventory};
-use crate::sys;
+use crate::sys::{self, Errno};
 
 /// The name of a process of this program that is about to execute a command of the user's.
 pub(crate) const LAUNCHER_NAME: &str = "shmadm-run";
@@ -27,6 +27,13 @@ struct Observed {
     command: Option<Arc<str>>,
 }
 
+/// Returns whether this process has no children, neither running nor waiting to be reaped.
+pub(super) fn has_no_children(system: &System) -> bool {
+    // Each of the two misses some.
+    sys::exited_child() == Err(Errno::ECHILD)
+        && procfs::children(system.proc(), std::process::id().cast_signed()).is_empty()
+}
+
 /// The descendants of this process, and the segments that they were observed to create.
 #[derive(Debug)]
 pub(crate) struct Descendants {
@@ -43,7 +50,7 @@ impl Descendants {
     ///
     /// Children that exist already do not descend from the command.
     pub(crate) fn before_command(system: &System, limit: usize) -> Self {
-        let sole = procfs::children(system.proc(), std::process::id().cast_signed()).is_empty();
+        let sole = has_no_children(system);
         let mut this = Self { observed: HashMap::new(), limit, sole, evidence: Evidence::default() };
         this.walk(system, Some(false));
         this.examine(system);

@@ -185,8 +185,10 @@ pub(crate) fn mode_shift(system: &System, object: &Object) -> u32 {
 
 /// Returns whether the caller may change or remove a segment; `None` if its capabilities are unknown.
 pub(crate) fn may_control(system: &System, segment: &Object) -> Option<bool> {
+    if is_owner_or_creator(system, segment) {
+        return Some(true);
+    }
     match capability(system, CAP_SYS_ADMIN) {
-        _ if is_owner_or_creator(system, segment) => Some(true),
         Capability::Effective => Some(true),
         // An owner without a mapping may be the caller.
         Capability::Missing | Capability::Ineffective if !system.is_unmapped_caller() => Some(false),
