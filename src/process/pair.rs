@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::helper::{start_failed, this_program};
 use super::{Interrupts, WaitOutcome};
 use crate::error::{Error, Kind};
-use crate::model::Key;
+use crate::model::{Key, named};
 
 /// Set in the environment of a process that waits on its standard input before it uses the memory.
 const DEMO_CHILD: &str = "SHMADM_DEMO_TOGETHER";
@@ -21,20 +21,11 @@ pub(crate) fn is_demo_child() -> bool {
     std::env::var_os(DEMO_CHILD).is_some()
 }
 
-/// The role of a demo process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Role {
-    Writer,
-    Reader,
-}
-
-impl Role {
-    /// Returns the name, which is also the subcommand's.
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Writer => "writer",
-            Self::Reader => "reader",
-        }
+named! {
+    /// The role of a demo process. Its name is also the subcommand's.
+    pub(crate) enum Role {
+        Writer = "writer",
+        Reader = "reader",
     }
 }
 

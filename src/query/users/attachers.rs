@@ -291,7 +291,7 @@ fn find(system: &System, segments: &[&Object], everything: bool) -> Result<ScanR
     let needed = segments.iter().map(|segment| segment.sysv().nattch).sum();
     if can_end_early && segments.len() <= FEW_SEGMENTS {
         let recorded: BTreeSet<i32> = segments.iter().flat_map(|segment| segment.sysv().processes()).collect();
-        let mut found = scan(system, recorded, &filter, namespace, needed).map_err(QueryError::Mappings)?;
+        let mut found = scan(system, recorded, &filter, namespace, Some(needed)).map_err(QueryError::Mappings)?;
         (found.complete, found.exhaustive) = (false, false);
         if is_complete(&found) {
             return Ok(found);
@@ -302,13 +302,13 @@ fn find(system: &System, segments: &[&Object], everything: bool) -> Result<ScanR
         scan(system, pids, &filter, namespace, needed).map_err(QueryError::Mappings)
     };
     if can_end_early {
-        let found = scan_all(needed)?;
+        let found = scan_all(Some(needed))?;
         if found.complete || found.exhaustive || is_complete(&found) {
             return Ok(found);
         }
         // Some of the mappings belong to another segment, or to a memory that two processes share.
     }
-    scan_all(u64::MAX)
+    scan_all(None)
 }
 
 /// Returns whether the record of a segment of this namespace is still the same.

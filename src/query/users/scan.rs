@@ -140,20 +140,20 @@ pub(super) fn inode_of(id: ShmId) -> u64 {
     u64::from(id.raw().cast_unsigned())
 }
 
-/// Scans processes until all are done or `needed` mappings were found in the IPC namespace `namespace`. With u64::MAX, which
-/// is never reached, several threads scan.
+/// Scans processes until `needed` mappings were found in the IPC namespace `namespace`; with `None` all of them, in several
+/// threads.
 pub(super) fn scan(
     system: &System,
     pids: impl IntoIterator<Item = i32>,
     filter: &MappingFilter<'_>,
     namespace: Option<u64>,
-    needed: u64,
+    needed: Option<u64>,
 ) -> Result<ScanResult, ProcError> {
     let mut found = ScanResult { complete: true, hides_processes: system.hides_processes(), ..ScanResult::default() };
     let mut in_namespace = 0;
     let proc = system.proc();
     let read = |pid| (pid, mappings_of(proc, pid, filter));
-    let mut read: Box<dyn Iterator<Item = _>> = if needed == u64::MAX {
+    let mut read: Box<dyn Iterator<Item = _>> = if needed.is_none() {
         let pids: Vec<i32> = pids.into_iter().collect();
         let parts = in_parallel(&pids, |pids| pids.iter().copied().map(read).collect::<Vec<_>>());
         Box::new(parts.into_iter().flatten())
@@ -173,7 +173,7 @@ pub(super) fn scan(
             Err(ProcError::Read { error, .. }) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
-        if in_namespace >= needed {
+        if needed.is_some_and(|needed| in_namespace >= needed) {
             found.complete = false;
             if found.mappings.len() <= FEW_MAPPINGS {
                 break;
@@ -247,13 +247,13 @@ mod tests {
         maps("10", "00400000-00401000 r-xp 00000000 00:00 0 \n");
         let filter = MappingFilter { devices: &[Device(0, 1)], inodes: Some(vec![5]) };
         let system = System::at(root.path().to_owned());
-        let found = scan(&system, [7, 8, 10, 11], &filter, None, 99).unwrap();
+        let found = scan(&system, [7, 8, 10, 11], &filter, None, Some(99)).unwrap();
         assert_eq!(found.mappings.iter().map(|mapping| mapping.pid).collect::<Vec<_>>(), [7, 8]);
         assert!(!found.some_inaccessible());
         let other = MappingFilter { devices: &[Device(0, 1)], inodes: Some(vec![4, 6]) };
-        assert!(scan(&system, [7, 8], &other, None, 99).unwrap().mappings.is_empty());
+        assert!(scan(&system, [7, 8], &other, None, Some(99)).unwrap().mappings.is_empty());
         let elsewhere = MappingFilter { devices: &[Device(0, 2)], inodes: None };
-        assert!(scan(&system, [7, 8], &elsewhere, None, 99).unwrap().mappings.is_empty());
+        assert!(scan(&system, [7, 8], &elsewhere, None, Some(99)).unwrap().mappings.is_empty());
     }
 
     #[test]
@@ -261,6 +261,6 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let system = System::at(root.path().to_owned());
         let filter = MappingFilter { devices: &[], inodes: None };
-        assert!(scan(&system, [], &filter, None, 99).unwrap().some_inaccessible());
+        assert!(scan(&system, [], &filter, None, Some(99)).unwrap().some_inaccessible());
     }
 }
