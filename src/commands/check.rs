@@ -199,7 +199,10 @@ fn uncounted(measure: Measure, usage: &PosixUsage) -> Error {
     let cause = match measure {
         Measure::ShmInodes => "its number of inodes is not limited",
         _ if usage.used.is_none() => "its size is not limited, so that the kernel does not count what is used",
-        _ => "it is not the root of its file system, or you are not permitted to read a directory in it",
+        _ => {
+            "it is not the root of its file system, another mount covers a part of it, or you are not permitted to read a \
+             directory in it"
+        }
     };
     Error::new(Kind::Failed, format!("cannot determine {} of {}", measure.as_str(), usage.mount)).cause(cause)
 }

@@ -37,6 +37,8 @@ impl MountViews {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Mount {
     pub(crate) id: u64,
+    /// The mount that it is on.
+    parent: u64,
     pub(crate) device: Device,
     /// The directory or file of the file system that is mounted; that of a namespace is `ipc:[NUMBER]`.
     root: Vec<u8>,
@@ -52,6 +54,12 @@ impl Mount {
     /// Returns whether it shows all of its file system: it is not a bind mount of a directory or file in it.
     pub(crate) fn is_whole(&self) -> bool {
         self.root == b"/"
+    }
+
+    /// Returns whether one of `mounts`, those of the same process, covers a file of it.
+    pub(crate) fn is_covered(&self, mounts: &[Self]) -> bool {
+        // The root mount can be its own parent.
+        mounts.iter().any(|mount| mount.parent == self.id && mount.id != self.id)
     }
 
     /// Returns the value of an option of the file system.
@@ -79,14 +87,15 @@ pub(crate) fn mounted_namespaces(root: &Path, pid: i32) -> Result<Vec<(u64, Path
 /// Parses `ID PARENT MAJOR:MINOR ROOT MOUNT_POINT OPTIONS… - TYPE SOURCE OPTIONS`.
 fn parse_line(line: &[u8]) -> Option<Mount> {
     let mut fields = line.split(|byte| *byte == b' ');
-    let id = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
-    let (major, minor) = std::str::from_utf8(fields.nth(1)?).ok()?.split_once(':')?;
+    let mut text = || std::str::from_utf8(fields.next()?).ok();
+    let (id, parent) = (text()?.parse().ok()?, text()?.parse().ok()?);
+    let (major, minor) = text()?.split_once(':')?;
     let device = Device(major.parse().ok()?, minor.parse().ok()?);
     let (root, point) = (fields.next()?.to_owned(), unescape(fields.next()?));
     fields.find(|field| *field == b"-")?;
     let mut text = |index| fields.nth(index).map(|field| String::from_utf8_lossy(field).into_owned());
     let (kind, options) = (text(0)?, text(1).unwrap_or_default());
-    Some(Mount { id, device, root, point, kind, options })
+    Some(Mount { id, parent, device, root, point, kind, options })
 }
 
 /// Replaces `\040` and the other octal numbers by which the kernel escapes white space and backslashes.
@@ -118,6 +127,7 @@ mod tests {
         let found = mounted_namespaces(root.path(), 7).unwrap();
         assert_eq!(found, [(4_026_532_190, PathBuf::from("/run/a b\\"))]);
         let mounts = mounts(root.path(), "7").unwrap();
+        assert_eq!([0, 1].map(|index: usize| mounts[index].is_covered(&mounts)), [true, false]);
         assert_eq!((mounts[0].device, &*mounts[0].kind, mounts.len()), (Device(259, 1), "ext4", 4));
         let huge: Vec<_> = mounts.iter().map(|mount| mount.option("huge")).collect();
         assert_eq!(huge, [None, None, None, Some("always")]);

@@ -45,7 +45,7 @@ pub(crate) fn posix_usage_in(
 /// take space, perhaps with those of more file systems.
 ///
 /// What is used beyond them belongs to objects without a name. That is unknown if the file system counts nothing (size=0),
-/// if a directory in it cannot be read, and if this directory is not its root.
+/// if a directory in it cannot be read, and if this directory does not show all of it.
 fn usage_of(
     system: &System,
     directory: &ObjectDirectory,
@@ -65,8 +65,8 @@ fn usage_of(
     let space = directory.space()?;
     // What was created or removed during the listing must not look unlinked.
     let used = space.used.zip(before.used).map(|(now, before)| now.min(before));
-    let (is_root, huge_pages) = directory.describe_mount(system.proc());
-    let is_known = is_root && !named.iter().any(|posix| posix.is_partial);
+    let (is_whole, huge_pages) = directory.describe_mount(system.proc());
+    let is_known = is_whole && !named.iter().any(|posix| posix.is_partial);
     Ok(PosixUsage {
         mount: path_text(&directory.path),
         dev: directory.device,

@@ -66,24 +66,29 @@ impl ObjectDirectory {
         self.process.parse().ok()
     }
 
-    /// Returns its mount; `None` before Linux 5.8.
-    fn mount(&self, proc: &Path) -> Option<Mount> {
+    /// Returns its mount, and whether other mounts cover files of it; `None` before Linux 5.8.
+    fn mount(&self, proc: &Path) -> Option<(Mount, bool)> {
         let id = sys::mount_id(self.as_fd())?;
-        procfs::mounts(proc, &self.process).ok()?.into_iter().find(|mount| mount.id == id)
+        let mut mounts = procfs::mounts(proc, &self.process).ok()?;
+        let index = mounts.iter().position(|mount| mount.id == id)?;
+        let is_covered = mounts[index].is_covered(&mounts);
+        Some((mounts.swap_remove(index), is_covered))
     }
 
-    /// Returns whether it is the root of its file system (a bind mount of a directory below that is not), and which files
-    /// of a tmpfs get huge pages.
+    /// Returns whether it shows its whole file system: it is its root (a bind mount of a directory below is not), and no
+    /// other mount covers a part of it. Also returns which files of a tmpfs get huge pages.
     pub(crate) fn describe_mount(&self, proc: &Path) -> (bool, Option<HugePages>) {
         let parent = sys::stat_entry(self.as_fd(), OsStr::new(".."));
         let is_mount_point = parent.is_ok_and(|parent| parent.file.device != self.device);
         let mount = self.mount(proc);
-        let is_whole = || mount.as_ref().map_or_else(|| sys::mount_id(self.as_fd()).is_none(), Mount::is_whole);
-        let is_root = is_mount_point && is_whole();
-        let tmpfs = mount.filter(|mount| mount.kind == "tmpfs");
+        let is_whole = match &mount {
+            Some((mount, is_covered)) => mount.is_whole() && !is_covered,
+            None => sys::mount_id(self.as_fd()).is_none(),
+        };
+        let tmpfs = mount.map(|(mount, _)| mount).filter(|mount| mount.kind == "tmpfs");
         // The kernel does not show the default.
         let huge = tmpfs.and_then(|mount| HugePages::named(mount.option("huge").unwrap_or("never")));
-        (is_root, huge)
+        (is_mount_point && is_whole, huge)
     }
 
     /// Returns the space of its file system.

@@ -27,7 +27,7 @@ pub(crate) struct MountedFileSystem {
     pub(crate) is_devtmpfs: bool,
     /// Whether it is the /dev/shm of a process.
     pub(crate) has_objects: bool,
-    /// Whether the mount shows all of the file system.
+    /// Whether the mount shows all of the file system: other mounts cover no part of it.
     pub(crate) is_whole: bool,
     /// Refers to what is mounted: a directory, or a file.
     pub(crate) root: OwnedFd,
@@ -63,7 +63,7 @@ pub(crate) fn mounted_file_systems(system: &System) -> Result<MountedFileSystems
         let is_own = index == 0;
         let mut container = None;
         mounts.sort_by_key(|mount| !mount.is_whole());
-        for mount in mounts {
+        for mount in &mounts {
             if !TYPES.contains(&mount.kind.as_str()) {
                 found.elsewhere.insert(mount.device);
                 continue;
@@ -76,15 +76,15 @@ pub(crate) fn mounted_file_systems(system: &System) -> Result<MountedFileSystems
                 known.into_iter().for_each(|known| known.has_objects = true);
                 continue;
             }
-            let Some(root) = refer_to_mount(top.as_fd(), &mount) else { continue };
+            let Some(root) = refer_to_mount(top.as_fd(), mount) else { continue };
             reached.insert(mount.device);
             let container = container.get_or_insert_with(|| container_of(proc, &process));
             found.list.push(MountedFileSystem {
                 device: mount.device,
-                is_whole: mount.is_whole(),
+                is_whole: mount.is_whole() && !mount.is_covered(&mounts),
                 is_devtmpfs: mount.kind == "devtmpfs",
                 has_objects,
-                mount: mount.point,
+                mount: mount.point.clone(),
                 mnt_ns: Some(namespace),
                 container: container.clone().filter(|_| !is_own),
                 is_own,

@@ -89,3 +89,37 @@ fn a_directory_that_is_mounted_on_another_one_is_not_counted_again() {
     assert_eq!(unlinked(), Value::Null);
     umount2("/dev/shm/e", MntFlags::MNT_DETACH).unwrap();
 }
+
+#[apply(test)]
+#[requires(Root)]
+fn what_a_mount_covers_is_not_unlinked() {
+    mount_tmpfs_on("/mnt", None);
+    std::fs::write("/mnt/outside", "").unwrap();
+    fill("inside");
+    fill("covered");
+    create_dir("/dev/shm/directory").unwrap();
+    fill("directory/covered");
+    assert_eq!(unlinked(), 0);
+    for (source, target) in [
+        ("/mnt/outside", "covered"),
+        ("/dev/shm/inside", "covered"),
+        ("/mnt", "directory"),
+        ("/dev/null", "directory/covered"),
+    ] {
+        let target = format!("/dev/shm/{target}");
+        bind(source, &target);
+        assert_eq!(unlinked(), Value::Null, "{source} on {target}");
+        assert!(!run(["list", "--posix"]).exits(0).stderr.contains("unlinked"));
+        assert!(!run(["metrics"]).exits(0).stdout.contains("shmadm_posix_unlinked_bytes{"));
+        run(["check", "-w", "unlinked-bytes=1K"]).exits(3).says("another mount covers a part of it");
+        // It remains a part of the file system.
+        let report = run(["usage", "--json"]).exits(0).json();
+        assert_eq!(
+            (&report["sources"][0]["source"], &report["sources"][0]["rss"]),
+            (&json!("devshm"), &json!(3 * SIZE))
+        );
+        assert_eq!(unlinked_in_usage(), 0);
+        umount2(&*target, MntFlags::MNT_DETACH).unwrap();
+    }
+    assert_eq!(unlinked(), 0);
+}
