@@ -170,7 +170,8 @@ pub(super) fn segment_holdings(
     let is_huge = |object: &Object| object.page_size.is_some_and(|page| page > system.page_size());
     let (huge, ordinary): (Vec<_>, Vec<_>) = segments.into_iter().partition(is_huge);
     let holding = |object: Object| {
-        let memory = Memory { rss: object.rss.unwrap_or(0), swap: object.swap, size: object.size, count: Some(1) };
+        let memory =
+            Memory { rss: object.rss.unwrap_or(0), swap: object.swap, size: object.size, ..Memory::NONE }.of_one();
         let instance = Instance::Namespace(object.ipc_namespace().unwrap_or_default());
         let ident = Some(object.ident());
         let attachers = object.attachers.unwrap_or_default();

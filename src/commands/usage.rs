@@ -14,8 +14,9 @@ pub(crate) const MANUAL: Manual = Manual {
                   POSIX objects, memfds, shared anonymous mappings and System V segments, in all namespaces. The rows \
                   are followed by their sum, the kernel's sum, and the difference with its possible reasons.\n\n\
                   RSS is resident memory; swapped pages are not part of Shmem. Objects without a name (unlinked, but \
-                  still in use) are included in /dev/shm. COUNT is the number of objects, segments or file systems; it is \
-                  unknown if some of the processes that use them cannot be seen.\n\n\
+                  still in use) are included in /dev/shm. COUNT is the number of objects, segments or file systems \
+                  that have memory; it is unknown if some of the processes that use them cannot be seen. By process, user, \
+                  container or program, the files of a tmpfs are counted instead of the tmpfs.\n\n\
                   --by shows the same memory by file system (instance), process, user, control group, container or \
                   program. By process, an object is divided evenly among the processes that use it, and a file system \
                   that is mounted nowhere among those that have files on it open; memory that no \

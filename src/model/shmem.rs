@@ -70,7 +70,7 @@ pub(crate) struct Memory {
     pub(crate) swap: Option<u64>,
     /// As requested.
     pub(crate) size: u64,
-    /// The number of objects or file systems; `None` if some of their users cannot be seen.
+    /// The number of objects or file systems that have memory; `None` if some of their users cannot be seen.
     pub(crate) count: Option<u64>,
 }
 
@@ -89,6 +89,12 @@ impl Memory {
         Self { rss: bytes.saturating_sub(self.swap.unwrap_or(0)), ..self }
     }
 
+    /// Returns the same as the memory of one object or file system.
+    #[must_use]
+    pub(crate) fn of_one(self) -> Self {
+        Self { count: Some(u64::from(self.allocated() > 0)), ..self }
+    }
+
     #[must_use]
     pub(crate) fn plus(mut self, other: Self) -> Self {
         self.add(other);
@@ -103,10 +109,13 @@ impl Memory {
         self.count = sum(self.count, other.count);
     }
 
-    /// Returns one of `parts` equal parts. The first ones get the remainder, and each counts the object.
-    fn part(self, index: u64, parts: u64) -> Self {
-        let share = |bytes: u64| bytes / parts + u64::from(index < bytes % parts);
-        Self { rss: share(self.rss), swap: self.swap.map(share), size: share(self.size), count: self.count }
+    /// Returns equal parts, which count nothing. The first ones get the remainder.
+    fn parts(self, number: usize) -> impl Iterator<Item = Self> {
+        let parts = number as u64;
+        (0..parts).map(move |index| {
+            let share = |bytes: u64| bytes / parts + u64::from(index < bytes % parts);
+            Self { rss: share(self.rss), swap: self.swap.map(share), size: share(self.size), count: Some(0) }
+        })
     }
 }
 
@@ -171,17 +180,20 @@ pub(crate) struct HugeMemory {
     pub(crate) sysv: u64,
 }
 
-/// Sums up holdings by a key. One with several keys, such as several processes, is divided evenly among them.
-pub(crate) fn grouped<'a, K: Ord>(
+/// Sums up holdings by a key. One with several keys, such as several processes, is divided evenly among them, and each
+/// different key counts it once.
+pub(crate) fn grouped<'a, K: Ord + Clone>(
     holdings: impl IntoIterator<Item = &'a Holding>,
     keys: impl Fn(&Holding) -> Vec<K>,
 ) -> BTreeMap<K, Memory> {
     let mut groups = BTreeMap::new();
     for holding in holdings {
-        let keys = keys(holding);
-        let parts = keys.len() as u64;
-        for (index, key) in (0..).zip(keys) {
-            groups.entry(key).or_insert(Memory::NONE).add(holding.memory.part(index, parts));
+        let mut keys = keys(holding);
+        keys.sort_unstable();
+        let mut parts = holding.memory.parts(keys.len());
+        for same in keys.chunk_by(|one, next| one == next) {
+            let share = parts.by_ref().take(same.len()).fold(Memory::NONE, Memory::plus);
+            groups.entry(same[0].clone()).or_insert(Memory::NONE).add(Memory { count: holding.memory.count, ..share });
         }
     }
     groups

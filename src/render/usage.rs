@@ -153,7 +153,7 @@ const fn columns(name: Column<UsageRow>, detail: Column<UsageRow>) -> [Column<Us
         Column::right("SIZE", |row: &UsageRow| row.kind.number(false, Cell::bytes(row.memory.size)))
             .described("size", "requested size of objects, and limits of file systems"),
         Column::right("COUNT", |row: &UsageRow| row.kind.number(false, Cell::of(row.memory.count, Cell::Number)))
-            .described("count", "number of objects, segments or file systems"),
+            .described("count", "number of objects, segments or file systems that have memory"),
         Column::right("SHARE", |row: &UsageRow| row.kind.number(true, Cell::share(row.memory.rss, row.shmem)))
             .described("share", "part of Shmem"),
         Column::left("BAR", |row: &UsageRow| Cell::Text(&row.bar)).described("bar", "the share as a bar"),

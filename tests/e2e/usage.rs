@@ -1,6 +1,8 @@
 //! `usage`: what the kernel's Shmem consists of. Other processes of the machine change the sums meanwhile, so a test
 //! compares what it created, not the sums.
 
+mod counts;
+
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 

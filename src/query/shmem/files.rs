@@ -58,7 +58,7 @@ impl Files {
 }
 
 fn memory(stat: &FileStat, swap: Option<u64>) -> Memory {
-    Memory { rss: 0, swap, size: stat.size, count: Some(1) }.with_allocated(stat.allocated)
+    Memory { swap, size: stat.size, ..Memory::NONE }.with_allocated(stat.allocated).of_one()
 }
 
 /// Returns a file without a name as a holding.

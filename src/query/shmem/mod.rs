@@ -157,8 +157,8 @@ fn add_mounted(
         let memory = of_named.with_allocated(used.saturating_sub(unlinked));
         survey.holdings.push(holding(source, Memory { size: space.size, ..memory }));
     } else {
-        let memory = of_named.plus(of_nameless).with_allocated(used);
-        survey.holdings.push(holding(source, Memory { size: space.size, count: Some(1), ..memory }));
+        let memory = of_named.plus(of_nameless).with_allocated(used).of_one();
+        survey.holdings.push(holding(source, Memory { size: space.size, ..memory }));
     }
     if has_parts {
         let named = files.list.into_iter().map(|file| Holding {
@@ -181,7 +181,7 @@ fn add_unmounted(system: &System, device: Device, found: &OpenFileSystem, survey
     }
     let swap = if system.swap_is_used() { None } else { Some(0) };
     // Without a limit, nothing shows what is used, and it is not accounted for.
-    let memory = Memory { rss: space.used.unwrap_or(0), swap, size: space.size, count: Some(1) };
+    let memory = Memory { rss: space.used.unwrap_or(0), swap, size: space.size, ..Memory::NONE }.of_one();
     let pids = found.pids.clone();
     survey.holdings.push(Holding { pids, ..Holding::new(Source::Detached, Instance::FileSystem(device), memory) });
     survey.instances.push(instance(device, &space, None));
