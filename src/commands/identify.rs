@@ -31,8 +31,8 @@ pub(crate) const MANUAL: Manual = Manual {
            Segments and objects to which no rule applies are omitted.",
     notes: "--rules FILE adds rules, which precede the built-in ones and decide STATE too. Other commands do not know \
             them. The file is TOML; each [[product]] has id and source, and may have pattern (a regular expression for \
-            the file name, with the creator's pid as (?<pid>…), in another base than 10 if base is given), what, keep, \
-            cleanup, users (names of processes), segments (users identify segments too), dest (only segments that are \
+            the file name, with the creator's pid as (?<pid>…), in another base than 10 if base is given; if it ends in /, it is for directories only), hugetlbfs (only \
+            files on hugetlbfs), what, keep, cleanup, users (names of processes), segments (users identify segments too), dest (only segments that are \
             marked for destruction) and keys. together marks objects that the program needs together: those with the \
             same (?<unit>…) in pattern. (?<lock>…) is in the names of its lock files, and magic is the integer with \
             which some of its objects begin.",

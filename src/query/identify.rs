@@ -46,7 +46,9 @@ fn identity(object: &Object, product: &Product, mut evidence: Vec<Evidence>) -> 
 
 fn identify_object(system: &System, object: &Object, posix: &Posix) -> Option<Identification> {
     let name = posix.name.as_ref()?;
-    let Recognized { product, .. } = system.rules().find(name)?;
+    let directory = system.objects().ok();
+    let on_hugetlbfs = directory.is_some_and(|directory| directory.is_huge);
+    let Recognized { product, .. } = system.rules().find(name, &posix.stat, on_hugetlbfs)?;
     let mut evidence = vec![Evidence::Name];
     let users = posix.users.as_ref().map(|users| users.processes().map(|process| process[0].pid).collect::<Vec<_>>());
     if is_used_by(system, product, &users.unwrap_or_default()) {
@@ -56,7 +58,7 @@ fn identify_object(system: &System, object: &Object, posix: &Posix) -> Option<Id
         evidence.push(Evidence::Lock);
     }
     let (maker, is_named) = (posix.maker, posix.claim == Some(Claim::Segment) && posix.maker.is_some());
-    if is_named || system.objects().is_ok_and(|directory| begins_with(directory, name, &posix.stat, product.magic)) {
+    if is_named || directory.is_some_and(|directory| begins_with(directory, name, &posix.stat, product.magic)) {
         evidence.push(Evidence::Content);
     }
     // A process that has the segment attached is one of this pid namespace, whereas a pid in a name may be another's.

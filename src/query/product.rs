@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 use regex_lite::Regex;
 use serde::Deserialize;
 
-use crate::model::{Key, ObjectName};
+use crate::model::{FileStat, Key, ObjectName};
 
 /// A rule by which a program is recognised; see products.toml.
 #[derive(Debug, Deserialize)]
@@ -14,6 +14,9 @@ pub(crate) struct Product {
     pub(crate) id: Arc<str>,
     #[serde(default)]
     pattern: String,
+    /// Whether only files on hugetlbfs are the program's.
+    #[serde(default)]
+    hugetlbfs: bool,
     #[serde(default)]
     pub(crate) keep: bool,
     #[serde(default)]
@@ -68,7 +71,8 @@ impl Product {
         let mut products = toml::from_str(text).map(|table: Table| table.product).map_err(invalid)?;
         for product in &mut products {
             if !product.pattern.is_empty() {
-                let regex = Regex::new(&format!("^(?:{})$", product.pattern));
+                let name = product.pattern.strip_suffix('/').unwrap_or(&product.pattern);
+                let regex = Regex::new(&format!("^(?:{name})$"));
                 product.regex = Some(regex.map_err(|error| format!("{}: {error}", product.id))?);
             }
             if !matches!(product.base, 2..=36) {
@@ -89,6 +93,10 @@ impl Product {
     pub(in crate::query) fn family(&self, uid: u32, unit: Option<&str>) -> Option<Arc<str>> {
         let name = || unit.map_or_else(|| format!("{} of {uid}", self.id), |unit| format!("{} {unit}", self.id));
         self.together.then(|| name().into())
+    }
+
+    fn is_for_directories(&self) -> bool {
+        self.pattern.ends_with('/')
     }
 
     /// Returns what the name of an object shows, if it matches.
@@ -127,15 +135,29 @@ impl Rules {
         Ok(Self { own: Product::parse(text)? })
     }
 
-    pub(in crate::query) fn all(&self) -> impl Iterator<Item = &Product> {
+    fn builtin() -> &'static [Product] {
         static BUILTIN: LazyLock<Vec<Product>> =
             LazyLock::new(|| Product::parse(include_str!("products.toml")).unwrap_or_default());
-        self.own.iter().chain(&*BUILTIN)
+        &BUILTIN
     }
 
-    /// Returns what a name shows, by the first rule that it matches.
-    pub(in crate::query) fn find<'a>(&'a self, name: &'a ObjectName) -> Option<Recognized<'a>> {
-        self.all().find_map(|product| product.recognize(name))
+    pub(in crate::query) fn all(&self) -> impl Iterator<Item = &Product> {
+        self.own.iter().chain(Self::builtin())
+    }
+
+    /// Returns what the name of a file shows, by the first rule that it matches.
+    pub(in crate::query) fn find<'a>(
+        &'a self,
+        name: &'a ObjectName,
+        stat: &FileStat,
+        on_hugetlbfs: bool,
+    ) -> Option<Recognized<'a>> {
+        let is_directory = stat.is_directory();
+        // Other patterns of users have always matched directories too.
+        let own = self.own.iter().filter(|product| is_directory || !product.is_for_directories());
+        let builtin = Self::builtin().iter().filter(|product| is_directory == product.is_for_directories());
+        let mut products = own.chain(builtin).filter(|product| on_hugetlbfs || !product.hugetlbfs);
+        products.find_map(|product| product.recognize(name))
     }
 }
 
@@ -148,7 +170,7 @@ mod tests {
         let family = |name: &str, uid| {
             let name = ObjectName::of_file(name.as_bytes()).unwrap();
             Rules::default()
-                .find(&name)
+                .find(&name, &FileStat::REGULAR, false)
                 .and_then(|found| found.product.family(uid, found.unit))
                 .map(|family| family.to_string())
         };
@@ -173,11 +195,13 @@ mod tests {
         for (name, expected) in [
             ("psm_1a2b3c4d", Some(("python-shared-memory", None))),
             ("psm_1a2b3c4", None),
+            ("psm_1a2b3c4d/", None),
             ("xpsm_1a2b3c4d", None),
             ("torch_4711_1234_0", Some(("pytorch", Some(4711)))),
             ("torch_0_1234_0", Some(("pytorch", None))),
             ("sem.loky-12-abc_", Some(("loky", Some(12)))),
-            ("joblib_memmapping_folder_33_ab_cd", Some(("joblib", Some(33)))),
+            ("joblib_memmapping_folder_33_ab_cd/", Some(("joblib", Some(33)))),
+            ("joblib_memmapping_folder_33_ab_cd", None),
             ("sem.mp-x1", Some(("python-multiprocessing", None))),
             ("vllm_offload_63f63241-9def-4261-b65e-0123456789ab_dp0.mmap", Some(("vllm", None))),
             ("sgl_shm_mm_4711_0123abcd", Some(("sglang", Some(4711)))),
@@ -186,7 +210,7 @@ mod tests {
             ("nvmf_trace.pid99", Some(("spdk", Some(99)))),
             ("tt_h2d_4242_987_3", Some(("tt-metal", Some(4242)))),
             ("qb-cib_rw-77-88-13-event-data", Some(("libqb", Some(77)))),
-            ("qb-77-88-13-AbC123", Some(("libqb", Some(77)))),
+            ("qb-77-88-13-AbC123/", Some(("libqb", Some(77)))),
             ("tt_d2h_4242_3", Some(("tt-metal", Some(4242)))),
             ("jack-1000-0", Some(("jack", None))),
             ("jack_default_0", Some(("jack", None))),
@@ -194,8 +218,9 @@ mod tests {
             ("app.running", Some(("sysrepo", None))),
             ("sem.jack_sem.1000_default_system", Some(("jack", None))),
             ("libpod_rootless_lock_1000", Some(("podman", None))),
-            ("ols", Some(("openlitespeed", None))),
-            ("rtemap_3", Some(("dpdk", None))),
+            ("ols/", Some(("openlitespeed", None))),
+            ("ols", None),
+            ("rtemap_3", None),
             ("sem.fastrtps_port7411_mutex", Some(("fast-dds", None))),
             ("sem.fastrtps_x_mutex", Some(("fast-dds", None))),
             ("qb-corosync-88-blackbox-header", Some(("libqb", Some(88)))),
@@ -205,9 +230,16 @@ mod tests {
             ("ShM.1a2bH3c4d", Some(("apr", None))),
             ("mine", None),
         ] {
-            let name = ObjectName::of_file(name.as_bytes()).unwrap();
+            let mode = if name.ends_with('/') { 0o040_000 } else { 0o100_000 };
+            let stat = FileStat { mode, ..FileStat::REGULAR };
+            let name = ObjectName::of_file(name.trim_end_matches('/').as_bytes()).unwrap();
             let rules = Rules::default();
-            assert_eq!(rules.find(&name).map(|found| (&*found.product.id, found.maker)), expected, "{name:?}");
+            let found = rules.find(&name, &stat, false);
+            assert_eq!(found.map(|found| (&*found.product.id, found.maker)), expected, "{name:?}");
         }
+        let name = ObjectName::of_file(b"rtemap_3").unwrap();
+        assert!(
+            Rules::default().find(&name, &FileStat::REGULAR, true).is_some_and(|found| &*found.product.id == "dpdk")
+        );
     }
 }

@@ -10,7 +10,7 @@ use crate::actor::Actor;
 use crate::fixtures::assert_fields;
 use crate::objects::create;
 use crate::oracle;
-use crate::support::{file, finish, run, shmadm};
+use crate::support::{file, finish, mount_tmpfs_on, run, shmadm};
 
 /// Identifies targets, or everything.
 fn identify(targets: &[&str]) -> Value {
@@ -193,6 +193,45 @@ fn a_directory_is_identified_by_its_name() {
     let expected = json!({ "target": "/ols", "product": "openlitespeed", "evidence": ["name"] });
     assert_fields(&identify(&[])[0], expected.clone());
     assert_fields(&identify(&["/ols"])[0], expected);
+}
+
+#[apply(test)]
+fn a_file_with_the_name_of_a_programs_directory_is_not_the_programs() {
+    create("ols", 32);
+    create("joblib_memmapping_folder_4194304_x", 32);
+    std::fs::create_dir("/dev/shm/psm_1a2b3c4d").unwrap();
+    std::fs::create_dir("/dev/shm/torch_4194304_1_1").unwrap();
+    assert_eq!(identify(&[]), json!([]));
+    let states = run(["list", "--posix", "--probe", "--format", "tsv", "-o", "STATE", "--no-headings"]).exits(0).stdout;
+    assert_eq!(states, "unused\n".repeat(4));
+    run(["rm", "/ols"]).exits(0);
+    // A rule of the user is for files and directories, unless its pattern ends in a slash.
+    let directory = tempfile::tempdir().unwrap();
+    let products = |patterns: [&str; 2]| -> Vec<String> {
+        let rule = |pattern| format!("[[product]]\nid = \"{pattern}\"\nsource = \"\"\npattern = '{pattern}'\n");
+        let rules = file(directory.path(), "rules.toml", patterns.map(rule).concat().as_bytes());
+        let found =
+            identify(&["--rules", rules.to_str().unwrap(), "/joblib_memmapping_folder_4194304_x", "/psm_1a2b3c4d"]);
+        found.as_array().unwrap().iter().map(|one| one["product"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(products([".*", "psm.*/"]), [".*", ".*"]);
+    assert_eq!(products([".*/", "joblib.*"]), ["joblib.*", ".*/"]);
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn files_of_dpdk_are_on_hugetlbfs() {
+    create("foomap_3", 32);
+    assert_eq!(identify(&[]), json!([]));
+    mount_tmpfs_on("/mnt", None);
+    let (none, options) = (None::<&str>, Some("pagesize=2M"));
+    if nix::mount::mount(none, "/mnt", Some("hugetlbfs"), nix::mount::MsFlags::empty(), options).is_err() {
+        return;
+    }
+    File::create("/mnt/foomap_3").unwrap();
+    assert_eq!(identify(&["--dir", "/mnt"])[0]["product"], "dpdk");
+    let listed = run(["--dir", "/mnt", "list", "--posix", "--json"]).exits(0).json();
+    assert_eq!(listed["objects"][0]["product"], "dpdk");
 }
 
 #[apply(test)]

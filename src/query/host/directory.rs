@@ -22,6 +22,8 @@ pub(crate) struct ObjectDirectory {
     /// The process whose mounts show it, below /proc.
     process: String,
     pub(crate) device: Device,
+    /// Whether it is on hugetlbfs.
+    pub(crate) is_huge: bool,
     /// Whether processes of another pid namespace can have created its files: pids in names may mean other processes here.
     pub(crate) is_foreign: bool,
     /// The mount namespace in which the directory has its path.
@@ -54,11 +56,11 @@ impl ObjectDirectory {
     ) -> Result<Self, QueryError> {
         let failed = |errno| QueryError::Directory(path.to_owned(), errno);
         let directory = opened.map_err(failed)?;
-        if sys::file_system(directory.as_fd()).map_err(failed)?.is_none() {
+        let Some(FileSystem { is_huge, .. }) = sys::file_system(directory.as_fd()).map_err(failed)? else {
             return Err(QueryError::NotSharedMemory(path.to_owned()));
-        }
+        };
         let device = sys::stat_file(directory.as_fd()).map_err(failed)?.file.device;
-        Ok(Self { path: path.to_owned(), directory, process, device, is_foreign, mnt_ns, container: None })
+        Ok(Self { path: path.to_owned(), directory, process, device, is_huge, is_foreign, mnt_ns, container: None })
     }
 
     /// Returns the process whose /dev/shm it is; `None` if it is the caller's.

@@ -104,7 +104,8 @@ fn object(
         }
         _ => {}
     }
-    if let Some(Recognized { product, maker, unit, is_lock }) = system.rules().find(&name) {
+    let found = system.rules().find(&name, stat, directory.is_huge);
+    if let Some(Recognized { product, maker, unit, is_lock }) = found {
         object.product = Some(product.id.clone());
         (posix.maker, posix.keep) = (maker, product.keep);
         posix.cleanup = product.cleanup.clone();

@@ -43,7 +43,9 @@ impl Files {
                     return;
                 }
                 let object = ObjectName::of_file(name.as_bytes()).filter(|_| has_objects && depth == 0);
-                let product = object.as_ref().and_then(|name| Some(system.rules().find(name)?.product.id.clone()));
+                // Only a tmpfs has holdings.
+                let find = |name| Some(system.rules().find(name, stat, false)?.product.id.clone());
+                let product = object.as_ref().and_then(find);
                 let (_, swap) = residency(system, stat, || open_listed(directory, name, stat, Opening::InspectNow));
                 list.push(NamedFile {
                     id: stat.file,
