@@ -115,14 +115,14 @@ fn system(globals: &Globals) -> Result<System, Error> {
         Some(namespace) => System::new().with_id_maps(enter_namespace(namespace)?),
         None => System::new(),
     };
-    let place = match (&globals.dir, &globals.ns) {
-        (Some(path), _) => Some(ObjectsPlace::Path(path.clone())),
-        (None, Some(namespace)) => Some(pid_of(namespace).map_or(ObjectsPlace::Unknown, ObjectsPlace::Process)),
-        (None, None) => None,
-    };
-    let system = match place {
-        Some(place) => system.with_objects_in(place),
-        None => system,
+    let path = globals.dir.clone();
+    let system = match (globals.ns.as_deref().map(pid_of), path) {
+        (Some(Some(pid)), path) => {
+            system.with_objects_in(ObjectsPlace::Process(pid, path.unwrap_or_else(|| DEV_SHM.into())))
+        }
+        (_, Some(path)) => system.with_objects_in(ObjectsPlace::Path(path)),
+        (Some(None), None) => system.with_objects_in(ObjectsPlace::Unknown),
+        (None, None) => system,
     };
     if globals.dir.is_some() {
         // Without /dev/shm, commands run without objects. A directory that the user names must exist.

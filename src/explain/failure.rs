@@ -30,14 +30,16 @@ impl From<QueryError> for Error {
             QueryError::Devices(error) => Self::failed_call("cannot identify mappings of segments", error),
             QueryError::Directory(path, errno) => {
                 let path = path_text(&path);
-                let error = |call| Self::call(format!("cannot list {path}"), errno, call).target(&*path);
-                match errno {
-                    Errno::ELOOP => error("openat2")
-                        .cause(
-                            "/dev/shm or /dev is a symbolic link there, which could lead anywhere and is not followed",
-                        )
-                        .advice("name the directory that it leads to with --dir"),
-                    _ => error("open"),
+                Self::call(format!("cannot list {path}"), errno, "open").target(path)
+            }
+            QueryError::Link { path, target } => {
+                let path = path_text(&path);
+                let error = Self::call(format!("cannot list {path}"), Errno::ELOOP, "openat2").target(path).cause(
+                    "it or a directory above it is a symbolic link, which could lead anywhere and is not followed",
+                );
+                match target {
+                    Some(target) => error.hint("use the directory that it leads to", again("--dir").arg(target)),
+                    None => error,
                 }
             }
             QueryError::NoObjectDirectory => {

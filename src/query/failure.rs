@@ -26,6 +26,9 @@ pub(crate) enum QueryError {
     NoMemorySum,
     /// The directory of POSIX objects cannot be opened or listed.
     Directory(PathBuf, Errno),
+    /// The directory of POSIX objects of another process, or one above it, is a symbolic link; `target` is what it leads to
+    /// there, if that has objects.
+    Link { path: PathBuf, target: Option<PathBuf> },
     /// It is not known which directory has the POSIX objects of the IPC namespace that was entered.
     NoObjectDirectory,
     /// The directory of POSIX objects is neither on tmpfs nor on hugetlbfs.
@@ -44,6 +47,6 @@ impl QueryError {
 
     /// Returns whether the objects are not known because their directory cannot be listed, or does not exist.
     pub(crate) fn is_without_objects(&self) -> bool {
-        matches!(self, Self::Directory(..) | Self::NotSharedMemory(_) | Self::NoObjectDirectory)
+        matches!(self, Self::Directory(..) | Self::Link { .. } | Self::NotSharedMemory(_) | Self::NoObjectDirectory)
     }
 }

@@ -38,13 +38,17 @@ impl ObjectDirectory {
         Self::check(path, sys::open_directory(path), "thread-self".to_owned(), mnt_ns, is_foreign)
     }
 
-    /// Opens /dev/shm of a process, whose symbolic links could lead anywhere and are not followed.
-    pub(super) fn of_process(proc: &Path, pid: i32, mnt_ns: Option<u64>) -> Result<Self, QueryError> {
-        let root = proc.join(format!("{pid}/root"));
-        let below = DEV_SHM.trim_start_matches('/');
-        let opened =
-            sys::refer_through(&root).and_then(|root| sys::open_directory_below(root.as_fd(), Path::new(below)));
-        Self::check(&root.join(below), opened, pid.to_string(), mnt_ns, true)
+    /// Opens a directory of a process, whose symbolic links could lead anywhere and are not followed.
+    pub(super) fn of_process(proc: &Path, pid: i32, path: &Path, mnt_ns: Option<u64>) -> Result<Self, QueryError> {
+        let top = proc.join(format!("{pid}/root"));
+        let shown = top.join(path.strip_prefix("/").unwrap_or(path));
+        let root = sys::refer_through(&top).map_err(|errno| QueryError::Directory(shown.clone(), errno))?;
+        let opened = sys::open_directory_below(root.as_fd(), path);
+        if matches!(opened, Err(Errno::ELOOP)) {
+            let target = linked_objects(root.as_fd(), path);
+            return Err(QueryError::Link { path: shown, target });
+        }
+        Self::check(&shown, opened, pid.to_string(), mnt_ns, true)
     }
 
     fn check(
@@ -63,7 +67,7 @@ impl ObjectDirectory {
         Ok(Self { path: path.to_owned(), directory, process, device, is_huge, is_foreign, mnt_ns, container: None })
     }
 
-    /// Returns the process whose /dev/shm it is; `None` if it is the caller's.
+    /// Returns the process in whose mount namespace it is; `None` if it is the caller's.
     pub(crate) fn pid(&self) -> Option<i32> {
         self.process.parse().ok()
     }
@@ -98,6 +102,14 @@ impl ObjectDirectory {
         let space = sys::file_system(self.as_fd()).map_err(|errno| QueryError::Directory(self.path.clone(), errno))?;
         space.ok_or_else(|| QueryError::NotSharedMemory(self.path.clone()))
     }
+}
+
+/// Returns what a symbolic link of a process leads to, if that is a directory that can have objects.
+fn linked_objects(root: BorrowedFd<'_>, link: &Path) -> Option<PathBuf> {
+    let (parent, name) = (link.parent()?, link.file_name()?);
+    let target = parent.join(sys::link_target(sys::refer_below(root, parent).ok()?.as_fd(), name).ok()?);
+    let directory = sys::open_directory_below(root, &target).ok()?;
+    sys::file_system(directory.as_fd()).ok()?.map(|_| target)
 }
 
 impl AsFd for ObjectDirectory {

@@ -32,7 +32,7 @@ pub(crate) fn instances(system: &System) -> Result<Instances, QueryError> {
     devices.extend(found.directories.iter().map(|directory| directory.device));
     for pid in procfs::pids(proc).map_err(QueryError::Namespaces)? {
         let Some(namespace) = views.add(proc, &pid.to_string()) else { continue };
-        match ObjectDirectory::of_process(proc, pid, Some(namespace)) {
+        match ObjectDirectory::of_process(proc, pid, Path::new(DEV_SHM), Some(namespace)) {
             Ok(mut directory) if devices.insert(directory.device) => {
                 directory.container = container_of(proc, &pid.to_string());
                 found.directories.push(directory);

@@ -27,8 +27,8 @@ const INITIAL_PID_NAMESPACE: u64 = 0xefff_fffc;
 pub(crate) enum ObjectsPlace {
     /// A directory of the caller's mount namespace; /dev/shm by default.
     Path(PathBuf),
-    /// /dev/shm of a process.
-    Process(i32),
+    /// A directory of the mount namespace of a process.
+    Process(i32, PathBuf),
     /// An IPC namespace was entered that no process names.
     Unknown,
 }
@@ -157,7 +157,9 @@ impl System {
         }
         let directory = match &self.objects_place {
             ObjectsPlace::Path(path) => self.open_objects(path)?,
-            ObjectsPlace::Process(pid) => ObjectDirectory::of_process(&self.proc, *pid, self.mount_namespace(*pid))?,
+            ObjectsPlace::Process(pid, path) => {
+                ObjectDirectory::of_process(&self.proc, *pid, path, self.mount_namespace(*pid))?
+            }
             ObjectsPlace::Unknown => return Err(QueryError::NoObjectDirectory),
         };
         Ok(self.cache.objects.get_or_init(|| directory))

@@ -7,9 +7,9 @@ use std::process::{Command, Stdio};
 use serde_json::json;
 
 use super::create;
-use crate::fixtures::assert_fields;
+use crate::fixtures::{assert_fields, file_names};
 use crate::namespaces::container_of;
-use crate::support::{NOBODY, Running, finish, run, shmadm_as};
+use crate::support::{NOBODY, Running, finish, mount_tmpfs_on, run, shmadm_as};
 
 /// Starts a shell in its own mount namespace that runs a script, then waits; returns when the script is done.
 fn container(script: &str) -> Running {
@@ -86,9 +86,37 @@ fn a_symbolic_link_in_place_of_a_processs_dev_shm_is_refused() {
         // A directory of the container's own tmpfs is not /etc.
         assert_eq!(ran.code, Some(if is_directory { 0 } else { 1 }), "{ran:?}");
         if !is_directory {
-            ran.says("(ELOOP, openat2)\ncause: /dev/shm or /dev is a symbolic link there, ");
+            ran.says("(ELOOP, openat2)\ncause: it or a directory above it is a symbolic link, ");
         }
     }
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn another_directory_of_a_process_is_one_of_its_mount_namespace() {
+    create("here", 4096);
+    mount_tmpfs_on("/mnt", None);
+    std::fs::write("/mnt/here", "").unwrap();
+    let script = "mount -t tmpfs none /mnt && echo hello >/mnt/inside && mount -t tmpfs none /dev && mkdir /dev/objects \
+                  && echo hello >/dev/objects/there && ln -s objects /dev/shm && ln -s /etc /dev/etc";
+    let container = container(script);
+    let pid = container.pid().to_string();
+    let list = ["list", "--ns", &pid, "--posix", "-o", "NAME", "--no-headings", "--format", "tsv"];
+    let listed = |directory| run([&list[..], &["--dir", directory]].concat()).exits(0).stdout;
+    assert_eq!(listed("/mnt"), "/inside\n");
+    assert_eq!(listed("/../mnt/."), "/inside\n", "nothing above its root directory is reached");
+    let removed = run(["--ns", &pid, "--dir", "/mnt", "rm", "/here"]).exits(3);
+    removed.says(&format!("hint: list the objects: `shmadm --ns {pid} --dir /mnt list --posix`\n"));
+    run(["--ns", &pid, "--dir", "/mnt", "rm", "/inside"]).exits(0);
+    assert_eq!(listed("/mnt"), "");
+    // Its /dev/shm is a symbolic link. The hint runs as printed.
+    let hint =
+        format!("hint: use the directory that it leads to: `shmadm --ns {pid} stat /there --dir /dev/objects`\n");
+    run(["--ns", &pid, "stat", "/there"]).exits(1).says(&hint);
+    run(["--ns", &pid, "stat", "/there", "--dir", "/dev/objects"]).exits(0);
+    let refused = run(["--ns", &pid, "--dir", "/dev/etc", "list"]).exits(1);
+    assert!(!refused.stderr.contains("hint:"), "{refused:?}");
+    assert_eq!(file_names("/mnt".as_ref()), ["here"]);
 }
 
 #[apply(test)]
