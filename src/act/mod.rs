@@ -26,7 +26,7 @@ pub(crate) use detach::detach;
 pub(crate) use existing::{Requested, denied_access};
 pub(crate) use file::NewFile;
 pub(crate) use plan::{Plan, plan, would_fail};
-pub(crate) use remove::{Cleaned, Removal, clean, remove};
+pub(crate) use remove::{Cleaned, Evidence, Removal, Removed, clean, remove};
 pub(crate) use remove_file::{AT_ONCE, check_directory, clean_files, find_listed};
 pub(crate) use report::{Log, Report};
 pub(crate) use set::{Change, set};

@@ -36,20 +36,43 @@ pub(crate) struct Removal {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Removed {
     pub(crate) outcome: Outcome,
-    /// No lease could be taken, and a scan of all processes decided that it was not in use.
-    pub(crate) by_scan: bool,
+    pub(crate) evidence: Evidence,
+}
+
+/// What shows whether something was in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Evidence {
+    /// The attachments that the kernel counts, or the write lease.
+    Kernel,
+    /// A scan of all processes, since no lease could be taken.
+    Scan,
+    /// No lease could be taken, and a scan did not show every use.
+    None,
 }
 
 impl From<Outcome> for Removed {
     fn from(outcome: Outcome) -> Self {
-        Self { outcome, by_scan: false }
+        Self { outcome, evidence: Evidence::Kernel }
     }
 }
 
 impl Removed {
-    /// Returns what follows in a message if a scan decided, which is weaker evidence than a lease.
+    /// Returns the result for an object whose name is removed; `None` if it is unknown whether a process uses it.
+    pub(super) fn name(is_used: Option<bool>, evidence: Evidence) -> Self {
+        match is_used {
+            Some(false) => Self { outcome: Outcome::Destroyed, evidence },
+            Some(true) => Self { outcome: Outcome::Unlinked, evidence },
+            None => Self { outcome: Outcome::Unlinked, evidence: Evidence::None },
+        }
+    }
+
+    /// Returns what follows in the message about a destroyed object if a scan decided, which is weaker evidence than a
+    /// lease.
     pub(crate) fn evidence(self) -> &'static str {
-        if self.by_scan { ": its write lease cannot be taken, and a scan of all processes found no user" } else { "" }
+        match self.evidence {
+            Evidence::Scan => ": its write lease cannot be taken, and a scan of all processes found no user",
+            Evidence::Kernel | Evidence::None => "",
+        }
     }
 }
 

@@ -23,7 +23,7 @@ use nix::unistd::geteuid;
 
 use super::aside::{aside_by_inode, aside_name};
 use super::needed_file::refusal_to_keep;
-use super::remove::{Cleaned, Kept, Removal, Removed};
+use super::remove::{Cleaned, Evidence, Kept, Removal, Removed};
 use super::remove_failure::Failure;
 use crate::error::Error;
 use crate::explain::missing_file;
@@ -69,20 +69,23 @@ fn has_lost_users(system: &System, seen: &Object) -> bool {
 
 fn remove_forced(system: &System, seen: &Object) -> Result<Removed, Failure> {
     let is_used = unlink_unchanged(system, seen)?;
+    if is_used.is_some() {
+        return Ok(Removed::name(is_used, Evidence::Kernel));
+    }
     // The name is gone, so a scan that fails is not an error.
-    let scan = || find_use(system, &[seen]).ok()?.pop()?;
-    Ok(outcome(is_used.or_else(scan)).into())
+    let scanned = find_use(system, &[seen]).ok().and_then(|mut uses| uses.pop()?);
+    Ok(Removed::name(scanned, Evidence::Scan))
 }
 
 /// Returns the outcome of a removal, or why it would fail, for a dry run.
 fn would_remove(system: &System, seen: &Object, force: bool) -> Result<Result<Removed, Failure>, Error> {
     let directory = system.objects()?;
-    let (is_used, by_scan) = match Pending::leased(directory, seen.posix()) {
-        Ok(_) => (Some(false), false),
-        Err(Failure::InUse) => (Some(true), false),
+    let (is_used, evidence) = match Pending::leased(directory, seen.posix()) {
+        Ok(_) => (Some(false), Evidence::Kernel),
+        Err(Failure::InUse) => (Some(true), Evidence::Kernel),
         Err(failure @ Failure::NoLease(..)) => match find_use(system, &[seen])?.pop().flatten() {
             None if !force => return Ok(Err(failure)),
-            is_used => (is_used, !force),
+            is_used => (is_used, Evidence::Scan),
         },
         Err(failure) => return Ok(Err(failure)),
     };
@@ -90,7 +93,7 @@ fn would_remove(system: &System, seen: &Object, force: bool) -> Result<Result<Re
         return Ok(Err(Failure::InUse));
     }
     check_directory(system, seen)?;
-    Ok(Ok(Removed { outcome: outcome(is_used), by_scan }))
+    Ok(Ok(Removed::name(is_used, evidence)))
 }
 
 /// Fails if the caller may not remove the name of an object from its directory.
@@ -150,30 +153,24 @@ fn remove_unused(
             _ if !lacks_lease(result) => {}
             Some(false) => {
                 let unlinked = unlink_unchanged(system, object);
-                *result = unlinked.map(|_| Removed { outcome: Outcome::Destroyed, by_scan: true });
+                *result = unlinked.map(|_| Removed::name(is_used, Evidence::Scan));
             }
             Some(true) => *result = Err(Failure::InUse),
             None => {}
         }
     }
-    if !results.iter().any(|result| result.as_ref().is_ok_and(|removed| removed.by_scan)) {
+    let is_scanned = |removed: &Removed| removed.evidence == Evidence::Scan;
+    if !results.iter().any(|result| result.as_ref().is_ok_and(is_scanned)) {
         return Ok(results);
     }
     // A process may have opened an object between the scan and its removal. The names are gone, so a scan that fails is
     // not an error.
     for (result, is_used) in results.iter_mut().zip(find_use(system, seen).unwrap_or_default()) {
-        if let Ok(removed) = result
-            && removed.by_scan
-        {
-            removed.outcome = outcome(is_used);
+        if result.as_ref().is_ok_and(is_scanned) {
+            *result = Ok(Removed::name(is_used, Evidence::Scan));
         }
     }
     Ok(results)
-}
-
-/// Returns the outcome of removing a name; `None` if it is unknown whether a process uses the object.
-fn outcome(is_used: Option<bool>) -> Outcome {
-    if is_used == Some(true) { Outcome::Unlinked } else { Outcome::Destroyed }
 }
 
 /// Scans the processes and returns, for each object, whether a process uses it. Returns `None` if no user was found, but

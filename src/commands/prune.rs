@@ -15,7 +15,7 @@ use self::status::{describe_skipped, restore_names};
 use super::all_namespaces::{ONLY_SEGMENTS, Survey, namespace_suffix, survey};
 use super::filters::FilterArgs;
 use super::{Context, Manual, describe};
-use crate::act::Cleaned;
+use crate::act::{Cleaned, Evidence};
 use crate::error::{Error, Exit, Hint, again, shmadm};
 use crate::model::{Needs, Object, ObjectKind, Outcome, Size, State, counted, parse_duration};
 use crate::process::Interrupts;
@@ -258,10 +258,13 @@ fn add(
             match outcome {
                 _ if args.dry_run => {}
                 Outcome::Destroyed => context.ui.status(&format!("removed {what}{}", removed.evidence())),
-                Outcome::Unlinked => context.ui.warning(&format!(
-                    "unlinked {what}: a process opened it just before the removal; \
-                     its memory is freed when the last process closes and unmaps it"
-                )),
+                Outcome::Unlinked => {
+                    let may_have = if removed.evidence == Evidence::None { "may have opened" } else { "opened" };
+                    context.ui.warning(&format!(
+                        "unlinked {what}: a process {may_have} it just before the removal; \
+                         its memory is freed when the last process closes and unmaps it"
+                    ));
+                }
                 Outcome::Marked => context.ui.warning(&format!(
                     "marked {what} for destruction: it was attached just before the removal, {}; \
                      its key is freed now, the memory at the last detach",

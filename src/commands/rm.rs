@@ -10,9 +10,9 @@ use super::args::{TARGETS_HELP, target};
 use super::{
     Context, Manual, Resolved, describe, is_dash, path_argument, read_whole, resolve_all, unreadable, usage_error,
 };
-use crate::act::{self, Removal};
+use crate::act::{self, Evidence, Removal};
 use crate::error::{Error, Exit, Kind, again, quoted};
-use crate::explain::{describe_running, describe_users};
+use crate::explain::{describe_running, describe_users, why_hidden};
 use crate::model::{Isolation, Key, Needs, Object, Outcome, RemovalList, Target, counted, is_descriptor, path_text};
 use crate::query::{Census, census};
 use crate::render::{RemovalReport, Removed};
@@ -100,7 +100,7 @@ pub(crate) fn run(args: &RmArgs, context: &mut Context) -> Result<Exit, Error> {
         match act::remove(&context.system, &segment, how) {
             Ok(result) => {
                 running.iter().for_each(|note| context.ui.status(note));
-                report_outcome(args, context, &segment, result.outcome, result.evidence())?;
+                report_outcome(args, context, &segment, result)?;
                 removed.push(Removed { segment, outcome: result.outcome, why: String::new() });
             }
             Err(error) => failed.push((target, error)),
@@ -229,16 +229,12 @@ fn check_namespace(
     Err(in_another().hint(hint, again(&format!("--ns ipc:[{ns}]"))))
 }
 
-/// Reports an outcome. `evidence` is appended for an object that was not in use.
-fn report_outcome(
-    args: &RmArgs,
-    context: &mut Context,
-    object: &Object,
-    outcome: Outcome,
-    evidence: &str,
-) -> Result<(), Error> {
-    let what = describe(object);
-    match outcome {
+/// Reports what was removed, or would be.
+fn report_outcome(args: &RmArgs, context: &mut Context, object: &Object, removed: act::Removed) -> Result<(), Error> {
+    let (what, evidence) = (describe(object), removed.evidence());
+    let unknown = (removed.evidence == Evidence::None)
+        .then(|| format!("cannot determine whether a process uses it: {}", why_hidden(&context.system, object)));
+    match removed.outcome {
         _ if args.dry_run && context.json() => {}
         Outcome::Marked if object.is_marked() => {
             let when = "its memory is freed at the last detach";
@@ -247,9 +243,12 @@ fn report_outcome(
         Outcome::Destroyed if args.dry_run => context.ui.print(&format!("would remove {what}{evidence}"))?,
         Outcome::Marked if args.dry_run => context.ui.print(&format!("would mark {what} for destruction"))?,
         Outcome::Destroyed => context.ui.status(&format!("removed {what}{evidence}")),
-        Outcome::Unlinked if args.dry_run => context.ui.print(&format!("would unlink {what}"))?,
+        Outcome::Unlinked if args.dry_run => {
+            let unknown = unknown.map(|why| format!("; {why}")).unwrap_or_default();
+            context.ui.print(&format!("would unlink {what}{unknown}"))?;
+        }
         Outcome::Unlinked => {
-            let users = describe_users(&context.system, object);
+            let users = unknown.unwrap_or_else(|| describe_users(&context.system, object));
             let effect = "its name is freed now, the memory when the last process closes and unmaps it";
             context.ui.warning(&format!("unlinked {what}: {effect} ({users})"));
         }

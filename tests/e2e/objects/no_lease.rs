@@ -4,6 +4,7 @@ use std::fs::Permissions;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::process::{Command, Stdio};
 
+use expect_test::expect;
 use nix::errno::Errno;
 use nix::libc;
 use serde_json::{Value, json};
@@ -13,6 +14,7 @@ use super::{create, names};
 use crate::actor::{Actor, Request};
 use crate::fixtures::{assert_fields, can_inspect_all};
 use crate::in_flight::queue_descriptor;
+use crate::redact::Redaction;
 use crate::sandbox::{ShownProcesses, with_no_capabilities, without, without_capabilities};
 use crate::support::{NOBODY, finish, is_root, run, shmadm, shmadm_as};
 use crate::vanish::{Call, Stopped};
@@ -165,10 +167,45 @@ fn an_object_in_flight_is_kept_although_no_process_has_it_open() {
 
 #[apply(test)]
 #[requires(Root)]
-fn with_force_the_scan_decides_nothing() {
+fn with_force_the_scan_decides_only_what_is_reported() {
     create("x", 4096);
-    let ran = finish(&mut without_leases(&["rm", "--force", "/x"])).exits(0);
-    assert_eq!(ran.stderr, "removed object /x (4 KiB)\n");
+    let shown = ShownProcesses::new(&[]);
+    let ran = finish(shown.to(&mut without_leases(&["rm", "--force", "/x"]))).exits(0);
+    assert_eq!(ran.stderr, format!("removed object /x (4 KiB): {EVIDENCE}"));
+    create("x", 4096);
+    let process = queue_descriptor("/dev/shm/x".to_owned());
+    let shown = ShownProcesses::new(&[process.pid().as_raw()]);
+    let rm = |options: &[&str]| finish(shown.to(&mut without_leases(&[&["rm", "--force", "/x"], options].concat())));
+    let unknown = "cannot determine whether a process uses it: a Unix socket ";
+    let stdout = rm(&["--dry-run"]).exits(0).stdout;
+    assert!(stdout.starts_with(&format!("would unlink object /x (4 KiB); {unknown}")), "{stdout}");
+    let ran = rm(&["--json"]).exits(0).says("warning: unlinked object /x (4 KiB): ").says(unknown);
+    assert_fields(&ran.json()["removed"][0], json!({ "outcome": "unlinked" }));
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn with_force_an_object_that_may_be_in_use_is_unlinked() {
+    let mut actor = Actor::start();
+    let path = create("x", 4096);
+    actor.ask(Request::OpenFile { path: path.clone() });
+    chown(&path, Some(NOBODY), Some(NOBODY)).unwrap();
+    std::fs::set_permissions(&path, Permissions::from_mode(0o000)).unwrap();
+    let rm = |options: &[&str]| finish(shmadm_as(NOBODY).args(["rm", "--force", "/x"]).args(options));
+    Redaction::new().check(
+        &rm(&["--dry-run"]),
+        &expect![[r#"
+            would unlink object /x (4 KiB); cannot determine whether a process uses it: you are not permitted to inspect some processes
+        "#]],
+    );
+    Redaction::new().check(
+        &rm(&[]),
+        &expect![[r#"
+            [stderr]
+            warning: unlinked object /x (4 KiB): its name is freed now, the memory when the last process closes and unmaps it (cannot determine whether a process uses it: you are not permitted to inspect some processes)
+        "#]],
+    );
+    assert_eq!(names(), [""; 0]);
 }
 
 #[apply(test)]
