@@ -96,7 +96,7 @@ fn no_holder(system: &System, seen: &Object, pid: Option<i32>, ours: &[i32]) -> 
     }
     let refusal = |why: &str| match seen.is_segment() {
         true => attached_refusal(system, &seen, message(why)),
-        false => Some(Error { hints: Vec::new(), ..file_in_use(system, &seen, message(why)) }),
+        false => Some(file_in_use(system, &seen, message(why), None)),
     };
     if let Some(first) = ours.first() {
         let pids = ours.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");

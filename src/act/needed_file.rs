@@ -1,24 +1,47 @@
 //! What is not removed although it may not be in use: objects that their program needs, and directories.
 
-use crate::error::{Error, Kind, again, program, shmadm};
+use crate::error::{Error, Hint, Kind, again, program, shmadm};
 use crate::explain::{describe_pid, describe_users, why_hidden};
 use crate::model::{Claim, Object};
 use crate::query::{System, needed_by};
 
-/// Returns the refusal to remove an object that its program needs; `None` if it may be removed.
-pub(super) fn refusal_to_keep(system: &System, seen: &Object) -> Result<Option<Error>, Error> {
-    let ident = seen.ident();
+/// Why an object is kept, whether it is in use or not.
+pub(super) struct Keep {
+    reason: String,
+    cause: Option<String>,
+    /// How its program removes it.
+    cleanup: Option<Hint>,
+}
+
+impl Keep {
+    /// Returns the refusal to remove an object for this reason only.
+    pub(super) fn refusal(self, seen: &Object) -> Error {
+        let ident = seen.ident();
+        let refusal = Error::new(Kind::Refused, format!("cannot remove {ident}: {}", self.reason));
+        let cause = self.cause.map(String::into_boxed_str);
+        let refusal = Error { cause, hints: Vec::from_iter(self.cleanup), ..refusal.target(ident.argument()) };
+        refusal.hint("remove anyway", again("--force").on(ident.typed()))
+    }
+
+    /// Adds this reason to a more decisive one.
+    pub(super) fn add_to(self, error: Error) -> Error {
+        let cause = self.cause.map(|cause| format!(" ({cause})")).unwrap_or_default();
+        let mut error = error.also(&format!("{}{cause}", self.reason));
+        error.hints.splice(0..0, self.cleanup);
+        error
+    }
+}
+
+/// Returns why the program of an object needs it; `None` if it may be removed.
+pub(super) fn reason_to_keep(system: &System, seen: &Object) -> Result<Option<Keep>, Error> {
     let product = seen.product.as_deref().unwrap_or("its program");
-    let refused =
-        |reason: String| Error::new(Kind::Refused, format!("cannot remove {ident}: {reason}")).target(ident.argument());
-    let force = again("--force").on(ident.typed());
-    let with_cleanup = |refusal: Error| match &seen.posix().cleanup {
-        Some(cleanup) => refusal.hint(format!("let {product} clean up"), program(cleanup)),
-        None => refusal,
+    let cleanup = || {
+        let cleanup = seen.posix().cleanup.as_deref()?;
+        Some(Hint::new(format!("let {product} clean up"), program(cleanup)))
     };
     if seen.posix().keep {
-        let refusal = refused(format!("it is kept between runs by {product}"));
-        return Ok(Some(with_cleanup(refusal).hint("remove anyway", force)));
+        let reason = format!("it is kept between runs by {product}");
+        return Ok(Some(Keep { reason, cause: None, cleanup: cleanup() }));
     }
     let Some(used) = needed_by(system, &[seen])?.pop().flatten() else { return Ok(None) };
     let (needed, claim) = (used.ident(), used.posix().claim);
@@ -35,10 +58,9 @@ pub(super) fn refusal_to_keep(system: &System, seen: &Object) -> Result<Option<E
             (others_in_use, format!("cannot determine whether {needed} is in use: {why}"))
         }
     };
-    let refusal = refused(reason).cause(cause);
     // A program with lock files does not clean up what it uses.
-    let refusal = if claim == Some(Claim::Lock) { with_cleanup(refusal) } else { refusal };
-    Ok(Some(refusal.hint("remove anyway", force)))
+    let cleanup = if claim == Some(Claim::Lock) { cleanup() } else { None };
+    Ok(Some(Keep { reason, cause: Some(cause), cleanup }))
 }
 
 /// Returns the refusal for a directory.

@@ -6,7 +6,8 @@ use super::remove::Kept;
 use super::remove_file::{check_directory, may_unlink};
 use crate::error::{Error, Kind, again, program, shmadm};
 use crate::explain::{
-    describe_users, file_in_use, missing_file, not_permitted_to_open, owner_or_root, why_hidden, with_directory_cause,
+    describe_use, describe_users, file_in_use, missing_file, not_permitted_to_open, owner_or_root, why_hidden,
+    with_directory_cause,
 };
 use crate::model::Object;
 use crate::query::{CAP_FOWNER, System, has_capability};
@@ -64,14 +65,25 @@ impl Failure {
             Self::Changed => {
                 refused("it has changed since the lookup").hint("show it again", shmadm("stat").arg(ident.typed()))
             }
-            Self::InUse => file_in_use(system, object, message("it is in use")),
+            Self::InUse => {
+                let in_use = |force| file_in_use(system, object, message("it is in use"), force);
+                match check_directory(system, object) {
+                    Err(Error { cause: Some(cause), .. }) => in_use(None).also(&cause),
+                    _ => in_use(Some(
+                        "remove the name now; the memory is freed when the last process closes and unmaps it",
+                    )),
+                }
+            }
             Self::Linked(links) => {
-                let error = refused(&format!("it has {links} names (hard links)"));
+                let error = refused(&format!("it has {links} names (hard links)"))
+                    .cause("shmadm removes only the last name of an object (rm(1) removes the others)");
+                let error = match describe_use(system, object) {
+                    Some(users) => error.also(&format!("it is in use: {users}")),
+                    None => error,
+                };
                 let Ok(directory) = system.objects() else { return error };
                 let find = program("find").arg(&directory.path).arg("-xdev").arg("-inum");
-                error
-                    .hint("find its other names", find.arg(object.posix().file().inode.to_string()))
-                    .advice("remove all names but one with rm(1); shmadm then removes the last one safely")
+                error.hint("find its other names", find.arg(object.posix().file().inode.to_string()))
             }
             Self::LeftAside { aside, errno, why } => {
                 let now = format!("its name is now {aside} and could not be restored ({errno:?}, renameat2)");

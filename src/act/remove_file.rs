@@ -22,7 +22,7 @@ use nix::libc::S_ISVTX;
 use nix::unistd::geteuid;
 
 use super::aside::{aside_by_inode, aside_name};
-use super::needed_file::refusal_to_keep;
+use super::needed_file::reason_to_keep;
 use super::remove::{Cleaned, Evidence, Kept, Removal, Removed};
 use super::remove_failure::Failure;
 use crate::error::Error;
@@ -49,9 +49,16 @@ pub(super) fn remove_file(system: &System, seen: &Object, how: Removal) -> Resul
         _ => Ok(remove_unused(system, &[seen], |_| true)?.pop().unwrap_or(Err(Failure::Gone))),
     };
     if !how.force
-        && let Some(refusal) = refusal_to_keep(system, seen)?
+        && let Some(keep) = reason_to_keep(system, seen)?
     {
-        return Err(refusal);
+        return Err(match would_remove(system, seen, false) {
+            Ok(Ok(_)) => keep.refusal(seen),
+            Ok(Err(failure @ (Failure::Linked(_) | Failure::InUse | Failure::NoLease(..)))) => {
+                keep.add_to(failure.explain(system, seen))
+            }
+            Ok(Err(failure)) => failure.explain(system, seen),
+            Err(error) => keep.add_to(error),
+        });
     }
     let result = match attempt()? {
         Err(Failure::InUse) if has_lost_users(system, seen) => attempt()?,
@@ -106,7 +113,8 @@ pub(crate) fn check_directory(system: &System, seen: &Object) -> Result<(), Erro
     };
     let error = Failure::Call(errno, "unlinkat").explain(system, seen);
     let reason = if errno == Errno::EPERM { "not permitted" } else { errno.desc() };
-    Err(Error { message: format!("cannot remove {}: {reason}", seen.ident()), ..error })
+    // The call was not made.
+    Err(Error { message: format!("cannot remove {}: {reason}", seen.ident()), source: None, ..error })
 }
 
 /// Removes objects, at most [`AT_ONCE`], that are still as they were seen and not in use; returns a result for each.

@@ -75,8 +75,9 @@ pub(super) fn set_file(system: &System, seen: &Object, change: Change) -> Result
 /// Returns `None` if the lease cannot be taken, but a scan of all processes finds no user.
 fn open_unused(system: &System, seen: &Object, file: BorrowedFd<'_>, new_size: u64) -> Result<Option<OwnedFd>, Error> {
     let message = |why| format!("cannot shrink {} to {}: {why}", seen.ident(), Size(new_size));
-    let in_use = || file_in_use(system, seen, message("it is in use"));
-    let refusal = match sys::open_referred(file, Opening::WriteLease) {
+    let force = "shrink it anyway; its users get SIGBUS beyond the new end";
+    let in_use = || file_in_use(system, seen, message("it is in use"), Some(force));
+    Err(match sys::open_referred(file, Opening::WriteLease) {
         // Another process holds a lease.
         Err(Errno::EAGAIN) => in_use(),
         Err(errno) => return Err(cannot_open(system, seen, "change", OpenError::Call(errno))),
@@ -88,12 +89,11 @@ fn open_unused(system: &System, seen: &Object, file: BorrowedFd<'_>, new_size: u
                 [Some(true)] => in_use(),
                 _ => Error::new(Kind::Refused, message("cannot determine whether it is in use"))
                     .os(errno, "fcntl F_SETLEASE")
-                    .target(seen.ident().argument()),
+                    .target(seen.ident().argument())
+                    .hint(force, again("--force").on(seen.ident().typed())),
             },
         },
-    };
-    let hint = "shrink it anyway; its users get SIGBUS beyond the new end";
-    Err(Error { hints: Vec::new(), ..refusal }.hint(hint, again("--force")))
+    })
 }
 
 /// Replaces the cause if a seal forbids the change (EPERM).

@@ -12,9 +12,11 @@ use super::memory::explain_mapping_limit;
 use super::space::{explain_file_size, explain_full_directory};
 use crate::error::{Error, Kind, again, shmadm};
 use crate::model::{
-    Access, FileUser, FileUsers, Ident, Mode, Needs, Object, ObjectName, Seal, Size, enumerate, path_text,
+    Access, FileUser, FileUsers, HiddenBy, Ident, Mode, Needs, Object, ObjectName, Seal, Size, enumerate, path_text,
 };
-use crate::query::{ObjectDirectory, OpenError, System, add_users, open_file, refer_to_file};
+use crate::query::{
+    ObjectDirectory, OpenError, System, add_reason, add_users, open_file, probe, refer_to_file, some_are_in_flight,
+};
 use crate::sys::{self, Address, Errno, FileSystem, Opening, SysError};
 
 /// The most processes that a message names.
@@ -30,20 +32,19 @@ pub(crate) fn missing_file(ident: &Ident) -> Error {
     error.hint("list the objects", shmadm("list --posix"))
 }
 
-/// Returns the refusal for an object that is in use, with the processes that use it.
-pub(crate) fn file_in_use(system: &System, object: &Object, message: String) -> Error {
+/// Returns the refusal for an object that is in use, with the processes that use it. `force` is what `--force` does, if
+/// that helps.
+pub(crate) fn file_in_use(system: &System, object: &Object, message: String, force: Option<&'static str>) -> Error {
     let argument = object.ident().argument();
     let users = users_now(system, object);
-    let error = Error::new(Kind::Refused, message).target(&*argument).cause(describe(&users));
+    let error = Error::new(Kind::Refused, message).target(&*argument).cause(describe(system, &users));
+    let Some(force) = force else { return error };
     let holders = holders(system, object).unwrap_or_default();
     let is_held = |user: &FileUser| holders.iter().any(|holder| holder.pid == user.pid);
     if !users.list.is_empty() && users.list.iter().all(is_held) {
         return error.hint("end your background attachments first", shmadm("detach").arg(object.ident().typed()));
     }
-    error.hint(
-        "remove the name now; the memory is freed when the last process closes and unmaps it",
-        again("--force").on(object.ident().typed()),
-    )
+    error.hint(force, again("--force").on(object.ident().typed()))
 }
 
 /// Returns the error for a name that is in use.
@@ -185,7 +186,18 @@ pub(crate) fn cannot_map(system: &System, object: &Object, SysError { errno, cal
 
 /// Describes the processes that use an object now: `mapped by pid 12 (root, cat)`.
 pub(crate) fn describe_users(system: &System, object: &Object) -> String {
-    describe(&users_now(system, object))
+    describe(system, &users_now(system, object))
+}
+
+/// Describes the processes that use an object like [`describe_users`]; `None` if it is not in use, or that is unknown.
+pub(crate) fn describe_use(system: &System, object: &Object) -> Option<String> {
+    let mut objects = [object.clone()];
+    add_users(system, &mut objects, Needs::ATTACHERS).ok()?;
+    // The lease shows users that the caller cannot see.
+    probe(system, &mut objects);
+    objects[0]
+        .is_in_use()
+        .then(|| describe(system, objects[0].file_users().map_or(&FileUsers::default(), |users| users)))
 }
 
 /// Returns why there can be users of an object that were not found, as a clause.
@@ -203,9 +215,13 @@ fn users_now(system: &System, object: &Object) -> Arc<FileUsers> {
     found.ok().and_then(|()| objects[0].file_users().cloned()).unwrap_or_default()
 }
 
-fn describe(users: &FileUsers) -> String {
+fn describe(system: &System, users: &FileUsers) -> String {
     if users.list.is_empty() {
-        return "in use by a process that was not found".to_owned();
+        let mut users = users.clone();
+        if !users.hidden.contains(&HiddenBy::InFlight) {
+            add_reason(&mut users, some_are_in_flight(system));
+        }
+        return format!("no process that uses it was found: {}", users.why_hidden());
     }
     users.describe(MAX_NAMED).join("; ")
 }

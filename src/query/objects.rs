@@ -266,17 +266,22 @@ fn ask_leases(system: &System, objects: &mut [Object]) {
         }
         // The scan found no user, but the lease shows that there is one.
         if lease == Some(false) && posix.users.is_some() {
-            if *in_flight.get_or_insert_with(|| some_are_in_flight(system)) {
-                users.hidden.insert(0, HiddenBy::InFlight);
-            } else if users.hidden.is_empty() {
-                users.hidden.push(HiddenBy::Unknown);
-            }
+            add_reason(&mut users, *in_flight.get_or_insert_with(|| some_are_in_flight(system)));
         }
         object.posix_mut().users = Some(Arc::new(users));
         object.idle_seconds = idle_seconds(system, object);
         if object.state.is_some() {
             object.state = Some(state(system, object));
         }
+    }
+}
+
+/// Adds why no user of an object that is in use was found.
+pub(crate) fn add_reason(users: &mut FileUsers, some_are_in_flight: bool) {
+    if some_are_in_flight {
+        users.hidden.insert(0, HiddenBy::InFlight);
+    } else if users.hidden.is_empty() {
+        users.hidden.push(HiddenBy::Unknown);
     }
 }
 

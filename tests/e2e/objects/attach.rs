@@ -17,7 +17,10 @@ fn a_holder_maps_the_object_until_it_is_detached() {
     let users = &run(["who", "/x", "--json"]).exits(0).json()["objects"][0]["users"];
     assert_fields(&users[0], json!({ "pid": pid, "how": "mapped", "access": "ro", "fd": null }));
     assert_eq!(users.as_array().unwrap().len(), 1, "{users}");
-    run(["rm", "/x"]).exits(5).says("end your background attachments first: `shmadm detach /x`");
+    for arguments in [&["rm", "/x"][..], &["set", "/x", "--size", "1"]] {
+        let ran = run(arguments).exits(5).says("hint: end your background attachments first: `shmadm detach /x`\n");
+        assert!(!ran.stderr.contains("--force"), "{ran:?}");
+    }
     let other = run(["detach", "/x", "--pid", "1"]).exits(5);
     other.says("pid 1 is not a holder of it; the holders of user ").says(&format!("detach /x --pid {pid}"));
     let report = run(["detach", "/x", "--json"]).exits(0).json();

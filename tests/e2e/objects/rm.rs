@@ -1,7 +1,7 @@
 //! `rm` of POSIX objects: nothing that a process uses is lost.
 
 use std::fs::Permissions;
-use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 
 use expect_test::expect;
 use serde_json::json;
@@ -9,6 +9,7 @@ use serde_json::json;
 use super::{create, file_id, names};
 use crate::actor::{Actor, Request};
 use crate::fixtures::assert_fields;
+use crate::in_flight::queue_descriptor;
 use crate::oracle;
 use crate::redact::Redaction;
 use crate::support::{NOBODY, finish, mount_tmpfs_on, run, shmadm_as};
@@ -91,10 +92,18 @@ fn an_object_with_several_names_is_refused() {
     std::fs::hard_link(path, "/dev/shm/two").unwrap();
     let failed = run(["rm", "/one", "/two", "--json"]).exits(5).json()["failed"].clone();
     assert_eq!(failed.as_array().unwrap().len(), 1, "two names of one object are one target: {failed}");
-    let inode = file_id("/dev/shm/one").rsplit(':').next().unwrap().to_owned();
-    run(["rm", "/one"]).exits(5).says("cannot remove object /one: it has 2 names (hard links)").says(&format!(
-        "hint: find its other names: `find /dev/shm -xdev -inum {inode}`\nhint: remove all names but one "
-    ));
+    let mut redaction = Redaction::new();
+    redaction.hide(format!("-inum {}", std::fs::metadata("/dev/shm/one").unwrap().ino()), "-inum [INODE]");
+    redaction.check(
+        &run(["rm", "/one"]),
+        &expect![[r#"
+            [stderr]
+            error: cannot remove object /one: it has 2 names (hard links)
+            cause: shmadm removes only the last name of an object (rm(1) removes the others)
+            hint: find its other names: `find /dev/shm -xdev -inum [INODE]`
+            [exit code 5]
+        "#]],
+    );
     assert_eq!(names(), ["one", "two"]);
 }
 
@@ -166,6 +175,81 @@ fn an_object_that_is_meant_to_persist_is_kept_without_force() {
         .says("it is kept between runs by podman")
         .says("hint: let podman clean up: `podman system renumber`\n");
     run(["rm", "/libpod_lock", "--force"]).exits(0);
+}
+
+#[apply(test)]
+fn several_conflicts_are_all_reported_and_the_decisive_one_is_first() {
+    let mut redaction = Redaction::new();
+    let mut actor = Actor::start();
+    redaction.name(actor.pid(), "ACTOR");
+    let [podman, two, lttng] = ["libpod_lock", "two", "lttng-ust-wait-8"].map(|name| create(name, 4096));
+    for path in [&two, &lttng] {
+        std::fs::hard_link(path, format!("{path}-again")).unwrap();
+        redaction.hide(format!("-inum {}", std::fs::metadata(path).unwrap().ino()), "-inum [INODE]");
+    }
+    for path in [podman, two] {
+        actor.ask(Request::OpenFile { path });
+    }
+    redaction.check(
+        &run(["rm", "/libpod_lock"]),
+        &expect![[r#"
+            [stderr]
+            error: cannot remove object /libpod_lock: it is in use
+            cause: open by pid [ACTOR] ([USER], /proc/self/exe --actor); it is kept between runs by podman
+            hint: let podman clean up: `podman system renumber`
+            hint: remove the name now; the memory is freed when the last process closes and unmaps it: `shmadm rm --force /libpod_lock`
+            [exit code 5]
+        "#]],
+    );
+    redaction.check(
+        &run(["rm", "/two", "--force"]),
+        &expect![[r#"
+            [stderr]
+            error: cannot remove object /two: it has 2 names (hard links)
+            cause: shmadm removes only the last name of an object (rm(1) removes the others); it is in use: open by pid [ACTOR] ([USER], /proc/self/exe --actor)
+            hint: find its other names: `find /dev/shm -xdev -inum [INODE]`
+            [exit code 5]
+        "#]],
+    );
+    redaction.check(
+        &run(["rm", "/lttng-ust-wait-8"]),
+        &expect![[r#"
+            [stderr]
+            error: cannot remove object /lttng-ust-wait-8: it has 2 names (hard links)
+            cause: shmadm removes only the last name of an object (rm(1) removes the others); it is kept between runs by lttng
+            hint: find its other names: `find /dev/shm -xdev -inum [INODE]`
+            [exit code 5]
+        "#]],
+    );
+    run(["rm", "--force", "/libpod_lock"]).exits(0);
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn force_is_not_suggested_to_a_caller_who_may_not_remove_the_name() {
+    let mut actor = Actor::start();
+    for name in ["theirs", "libpod_lock"] {
+        let path = create(name, 4096);
+        std::fs::set_permissions(&path, Permissions::from_mode(0o666)).unwrap();
+        actor.ask(Request::OpenFile { path });
+    }
+    let path = create("libpod_rootless_lock_0", 4096);
+    std::fs::set_permissions(&path, Permissions::from_mode(0o666)).unwrap();
+    for name in ["/theirs", "/libpod_lock", "/libpod_rootless_lock_0"] {
+        let ran = finish(shmadm_as(NOBODY).args(["rm", name]));
+        assert!(!ran.stderr.contains("--force"), "{ran:?}");
+        ran.says("only its owner, the owner of the directory and a privileged user can remove it");
+    }
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn the_reason_why_no_user_was_found_is_named() {
+    let _process = queue_descriptor(create("flies", 4096));
+    let reason = "cause: no process that uses it was found: a Unix socket has descriptors queued";
+    run(["rm", "/flies"]).exits(5).says("it is in use\n").says(reason);
+    run(["set", "/flies", "--size", "1"]).exits(5).says("it is in use\n").says(reason);
+    run(["rm", "--force", "/flies"]).exits(0).says(reason.strip_prefix("cause: ").unwrap());
 }
 
 #[apply(test)]
