@@ -13,9 +13,7 @@ use super::set_file::current_ids;
 use crate::error::{Error, Kind, OsError, again, shmadm};
 use crate::explain::{cannot_create, file_exists};
 use crate::model::{Ident, Mode, Needs, Object, ObjectName, Size};
-use crate::query::{
-    CAP_CHOWN, ObjectDirectory, Resource, System, caller_limit, has_capability, huge_page_pool, lookup,
-};
+use crate::query::{CAP_CHOWN, ObjectDirectory, System, has_capability, huge_page_pool, lookup, size_errno};
 use crate::sys;
 
 /// A POSIX object to create.
@@ -130,14 +128,11 @@ fn expected_failure(
     let pool = huge_page_pool(space.page).filter(|_| space.is_huge);
     let in_pool = pool.map(|pool| pool.available().saturating_mul(space.page));
     let is_full = within_limit.into_iter().chain(in_pool).any(|free| size > free);
+    let wrong_size = size_errno(system, size);
     Ok(match sys::check_file_access(directory.as_fd(), false) {
         Err(errno) => Some((errno, "open")),
         Ok(()) if space.inodes_used.is_some_and(|used| used >= space.inodes) => Some((Errno::ENOSPC, "open")),
-        Ok(()) if i64::try_from(size).is_err() => Some((Errno::EFBIG, "ftruncate")),
-        Ok(()) if caller_limit(system, Resource::RLIMIT_FSIZE).is_some_and(|limit| size > limit) => {
-            Some((Errno::EFBIG, "ftruncate"))
-        }
-        Ok(()) if space.is_huge && !size.is_multiple_of(space.page) => Some((Errno::EINVAL, "ftruncate")),
+        Ok(()) if wrong_size.is_some() => wrong_size.map(|errno| (errno, "ftruncate")),
         Ok(()) if new.reserve && is_full => Some((Errno::ENOSPC, "fallocate")),
         Ok(()) if new.fill && space.is_huge => Some((Errno::EINVAL, "pwrite")),
         Ok(()) if new.fill && is_full => Some((Errno::ENOSPC, "pwrite")),
@@ -182,7 +177,8 @@ fn check_existing(system: &System, new: &NewObject, found: &Object) -> Result<()
         .cause(reasons.collect::<Vec<_>>().join("; "));
     let may_change = system.uid() == 0
         || system.is_caller(found.uid) && conflicts.iter().all(|(option, ..)| ["size", "mode"].contains(option));
-    if may_change && !conflicts.is_empty() {
+    let can_have_size = new.size.is_none_or(|size| size <= found.size || size_errno(system, size).is_none());
+    if may_change && can_have_size && !conflicts.is_empty() {
         let set = shmadm("set").arg(ident.typed());
         let set = conflicts.into_iter().fold(set, |set, (option, _, value)| set.arg(format!("--{option}")).arg(value));
         error = error.hint("change the existing object", set);

@@ -11,12 +11,13 @@ use serde::Serialize;
 use super::args::{ObjectArg, word};
 use super::{Context, Manual, is_dash, unreadable, usage_error};
 use crate::contents::{self, Allocation, Opening, Range, Received, Source, ValueType};
-use crate::error::{Errno, Error, Exit, Invocation, Kind, again, shmadm};
+use crate::error::{Errno, Error, Exit, Kind, again, shmadm};
 use crate::model::{
     Access, Ident, Needs, Object, counted, escape_invalid_utf8, parse_byte, parse_hex, parse_integer, parse_size,
     path_text,
 };
 use crate::process::Interrupts;
+use crate::query::size_errno;
 use crate::ui::Progress;
 
 pub(crate) const MANUAL: Manual = Manual {
@@ -102,23 +103,23 @@ impl Input {
 pub(crate) fn run(args: &WriteArgs, context: &mut Context) -> Result<Exit, Error> {
     let input = input(args, context)?;
     let object = args.segment.resolve(context, Needs::empty())?;
-    let range = |size| {
+    let range = |context: &Context, size| {
         Range::within(object.ident(), size, args.offset, input.length()).map_err(|error| {
             let end = input.length().and_then(|length| args.offset.checked_add(length));
             match end.filter(|end| *end > size && !object.is_segment()) {
-                Some(end) => error.hint("enlarge it", enlarge(&object, end)),
+                Some(end) => with_enlargement(context, error, &object, end),
                 None => error,
             }
         })
     };
-    range(object.size)?;
+    range(context, object.size)?;
     let mut target = if object.is_segment() {
         let attachment = context.attach(&object, Access::ReadWrite)?;
         Source::inspect(&context.system, attachment)
     } else {
         Source::file(&context.system, &object, Opening::Write)?
     };
-    let range = range(target.size())?;
+    let range = range(context, target.size())?;
     // A long operation must leave the terminal clean when it is interrupted.
     let interrupts = Interrupts::watch()?;
     if args.sparse {
@@ -131,9 +132,12 @@ pub(crate) fn run(args: &WriteArgs, context: &mut Context) -> Result<Exit, Error
     report(context, &object, range, received)
 }
 
-/// Returns the command that enlarges a POSIX object.
-fn enlarge(object: &Object, size: u64) -> Invocation {
-    shmadm("set").arg(object.ident().typed()).arg("--size").arg(size.to_string())
+/// Adds the command that enlarges a POSIX object, if it can have the size.
+fn with_enlargement(context: &Context, error: Error, object: &Object, size: u64) -> Error {
+    if size_errno(&context.system, size).is_some() {
+        return error;
+    }
+    error.hint("enlarge it", shmadm("set").arg(object.ident().typed()).arg("--size").arg(size.to_string()))
 }
 
 /// Writes an input. With --sparse, its zeros are kept as holes; if untouched pages cannot be determined, zeros are written
@@ -185,7 +189,7 @@ fn report(context: &mut Context, object: &Object, range: Range, received: Receiv
                 .also("a segment cannot grow")
                 .hint("create a larger segment", shmadm(format!("create --size {}", range.end.saturating_mul(2))))
         } else {
-            error.hint("enlarge it", enlarge(object, range.end.saturating_mul(2)))
+            with_enlargement(context, error, object, range.end.saturating_mul(2))
         });
     }
     context.ui.status(&format!("wrote {} to {ident} at offset {offset}", counted(written, "byte")));

@@ -1,10 +1,10 @@
-//! Limits of the IPC namespace.
+//! Limits of the IPC namespace, and of the sizes of objects.
 
 use super::failure::QueryError;
-use super::host::System;
+use super::host::{Resource, System, caller_limit};
 use crate::model::Limits;
 use crate::procfs;
-use crate::sys;
+use crate::sys::{self, Errno};
 
 /// Reads the limits from IPC_INFO, or from /proc/sys if that is denied.
 pub(crate) fn limits(system: &System) -> Result<Limits, QueryError> {
@@ -17,6 +17,16 @@ pub(crate) fn limits(system: &System) -> Result<Limits, QueryError> {
     };
     let (page_size, rmid_forced) = (system.page_size(), rmid_forced(system));
     Ok(Limits { shmmni, shmmax, shmall, shmmin, page_size, rmid_forced })
+}
+
+/// Returns the errno with which no object of the caller can grow to a size.
+pub(crate) fn size_errno(system: &System, size: u64) -> Option<Errno> {
+    let exceeds_limit = || caller_limit(system, Resource::RLIMIT_FSIZE).is_some_and(|limit| size > limit);
+    if i64::try_from(size).is_err() || exceeds_limit() {
+        return Some(Errno::EFBIG);
+    }
+    let space = system.objects().and_then(|directory| directory.space()).ok()?;
+    (space.is_huge && !size.is_multiple_of(space.page)).then_some(Errno::EINVAL)
 }
 
 /// Returns whether `kernel.shm_rmid_forced` is on, so that segments are destroyed at the last detach; `None` if /proc

@@ -123,6 +123,8 @@ fn hints_enlarge_an_object_that_is_too_small() {
     let refused = run_with_input(["write", "/x"], &[1; 5000]).exits(1);
     refused.says("hint: enlarge it: `shmadm set /x --size 8198`").says("4099 bytes were written");
     assert_eq!(std::fs::metadata(path).unwrap().len(), 4099);
+    let ran = run(["write", "/x", "hello", "--offset", "8192P"]).exits(1);
+    assert!(!ran.stderr.contains("hint: "), "no object can have the size: {ran:?}");
 }
 
 #[apply(test)]

@@ -38,6 +38,8 @@ fn an_existing_object_is_opened_if_it_is_as_requested_and_never_changed() {
         .says("its size is 4 KiB, not 8 KiB; its mode is 0600, not 0666")
         .says("hint: change the existing object: `shmadm set /x --size 8192 --mode 0666`\n")
         .says("hint: open it unchanged: `shmadm create /x`\n");
+    let ran = run(["create", "/x", "--size", "8192P"]).exits(5).says("its size is 4 KiB, not 8 EiB\n");
+    assert!(!ran.stderr.contains("change the existing object"), "no object can have the size: {ran:?}");
     run(["create", "/x", "--fill", "1"]).exits(5).says("--fill is only for new objects");
     run(["create", "/x", "--size", "8K", "-n"]).exits(5).says("would fail: ");
     let refused = run(["create", "/x", "--exclusive", "--mode", "666"]).exits(6);
@@ -130,7 +132,13 @@ fn limits_of_the_process_are_named() {
     finish(limited("-f 1").args(["set", "/z", "--size", "8K"])).exits(1).says("(EFBIG, ftruncate)").says(cause);
     let ran = finish(limited("-f 1").args(["write", "/z", "--offset", "1K", "x"])).exits(1).says("(EFBIG, pwrite)");
     ran.says("cause: it would exceed the limit of this process (`ulimit -f`)");
+    create("small", 256);
     create("y", 1 << 30);
+    finish(limited("-f 1").args(["set", "/y", "--size", "4K"])).exits(0);
+    finish(limited("-f 1").args(["set", "/y", "--size", "512"])).exits(0);
+    let ran = finish(limited("-f 1").args(["create", "/small", "--size", "4K"])).exits(5);
+    assert!(!ran.stderr.contains("shmadm set"), "{ran:?}");
+    run(["set", "/y", "--size", "1G"]).exits(0);
     let ran = finish(limited("-v 500000").args(["attach", "/y", "--background"])).exits(1);
     ran.says("cause: 1 GiB more would exceed RLIMIT_AS: ");
 }
