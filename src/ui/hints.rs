@@ -2,7 +2,8 @@
 //!
 //! A command that repeats the user's own keeps all options that still apply. With `--ns` or `--dir`, every command gets the
 //! same: without it, it would act on another segment with the same id, or on another object with the same name. Only a hint
-//! that leaves the option out does not get it. If no command would work for this caller, the hint is only a sentence, or
+//! that leaves the option out does not get it. Options that change only the output, such as `--json` and `--quiet`, are
+//! kept only when the user's own command is repeated: any other command prints something else. If no command would work for this caller, the hint is only a sentence, or
 //! omitted.
 
 use std::ffi::OsString;
@@ -10,8 +11,9 @@ use std::fs::File;
 
 use crate::error::{Hint, Invocation, Privilege, Program};
 
-/// A longer command line is not repeated in hints.
-const MAX_LINE: usize = 256;
+/// A longer command line is not repeated in hints, such as one with many targets or a long text. A command with the longest
+/// name of an object, 255 bytes, is shorter, also if each byte is escaped (`\377`).
+const MAX_LINE: usize = 256 + 4 * 255;
 
 /// The user's command line.
 #[derive(Debug, Default)]
@@ -156,7 +158,7 @@ mod tests {
         assert_eq!(own(&["5", "6", "--x"], again("--force").on("6")), is("shmadm --x --force 6"));
         assert_eq!(own(&["rm", "5"], shmadm("list")), is("shmadm list"));
         assert_eq!(
-            own(&["x".repeat(300).as_str()], again("--force")).unwrap(),
+            own(&["x".repeat(2000).as_str()], again("--force")).unwrap(),
             "x (the command is too long to repeat)"
         );
     }

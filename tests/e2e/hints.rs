@@ -6,8 +6,9 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::actor::Actor;
+use crate::actor::{Actor, Request};
 use crate::fixtures::{dump_path, sysctl};
+use crate::objects::create;
 use crate::oracle::{self, Attached};
 use crate::sandbox::with_no_capabilities;
 use crate::support::{NOBODY, Ran, file, finish, mount_tmpfs, reachable_copy, run, shmadm, shmadm_as};
@@ -69,6 +70,22 @@ fn hints_of_commands_on_segments_run_as_printed() {
     assert_eq!(
         hints_run(&["attach", &other, "--for", "0s", "--address", "0x7123"]),
         [format!("shmadm attach {other} --for 0s --address 0x7123 --round")]
+    );
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn hints_have_the_longest_name_of_an_object() {
+    // Quoted, each byte takes four.
+    let name = format!("/{}", "'".repeat(255));
+    let mut actor = Actor::start();
+    actor.ask(Request::OpenFile { path: create(&name[1..], 4096) });
+    let quoted = format!("'/{}'", r"'\''".repeat(255));
+    assert_eq!(hints_run(&["--color=never", "rm", &name]), [format!("shmadm --color=never rm --force {quoted}")]);
+    create(&name[1..], 8192);
+    assert_eq!(
+        hints_run(&["create", &name, "--size", "4K"]),
+        [format!("shmadm set {quoted} --size 4096"), format!("shmadm create {quoted}")]
     );
 }
 
