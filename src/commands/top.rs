@@ -71,8 +71,9 @@ const PRINTED: usize = 20;
 pub(crate) fn run(args: &TopArgs, context: &mut Context) -> Result<Exit, Error> {
     check_whole_machine(context, "top")?;
     let is_live = !args.batch && !context.json();
-    if is_live && !context.ui.can_draw() {
+    if is_live && let Some(why) = context.ui.why_not_drawable() {
         return Err(usage_error("top without --batch requires a terminal")
+            .cause(why)
             .hint("print text", again("--batch"))
             .hint("print JSON", again("--json")));
     }

@@ -15,14 +15,16 @@ impl Color {
         [("auto", Self::Auto), ("always", Self::Always), ("never", Self::Never)];
 
     pub(super) fn applies(self, is_terminal: bool) -> bool {
-        let disabled = || {
-            std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
-                || std::env::var_os("TERM").is_some_and(|term| term == "dumb")
-        };
+        let disabled = || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) || is_dumb();
         match self {
             Self::Always => true,
             Self::Never => false,
             Self::Auto => is_terminal && !disabled(),
         }
     }
+}
+
+/// Returns whether the terminal knows no control sequences.
+pub(super) fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_some_and(|term| term == "dumb")
 }

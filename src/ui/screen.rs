@@ -13,6 +13,7 @@ use rustix::termios::{
     InputModes, LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcgetpgrp, tcgetwinsize, tcsetattr,
 };
 
+use super::color::is_dumb;
 use super::{Interrupted, Stream, Ui};
 use crate::error::Error;
 use crate::render::clip;
@@ -73,10 +74,12 @@ impl Ui {
         self.is_muted = is_muted;
     }
 
-    /// Returns whether a screen can be drawn: standard input and output are terminals that know control sequences.
-    pub(crate) fn can_draw(&self) -> bool {
-        let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        io::stdin().is_terminal() && self.is_terminal() && !is_dumb
+    /// Returns why no screen can be drawn, if so.
+    pub(crate) fn why_not_drawable(&self) -> Option<&'static str> {
+        if !io::stdin().is_terminal() || !self.is_terminal() {
+            return Some("standard input or output is not a terminal");
+        }
+        is_dumb().then_some("TERM is dumb: the terminal cannot move its cursor")
     }
 
     /// Uses the whole terminal until the screen is dropped. Nothing else may be printed until then.

@@ -15,6 +15,7 @@ use crate::fixtures::{assert_fields, process_status};
 use crate::oracle::{self, Attached};
 use crate::sandbox::ShownProcesses;
 use crate::support::{PATIENCE, Running, finish, mount_tmpfs_on, run, shmadm};
+use crate::terminal::{on_terminal, open_terminal};
 
 const MIB: usize = 1 << 20;
 
@@ -214,7 +215,10 @@ fn memory_does_not_grow_from_round_to_round() {
 
 #[apply(test)]
 fn without_a_terminal_a_format_is_required() {
-    run(["top"]).exits(2).prints_nothing().says("requires a terminal").says("`shmadm top --batch`");
+    run(["top"]).exits(2).prints_nothing().says("requires a terminal\ncause: ").says("`shmadm top --batch`");
+    let (_user, program) = open_terminal(80, 24);
+    let ran = on_terminal(shmadm().arg("top").env("TERM", "dumb").stdin(program), 80).exits(2);
+    ran.says("requires a terminal\ncause: TERM is dumb: ").says("`shmadm top --batch`");
     run(["top", "--batch", "--every", "1"]).exits(2).says("missing unit");
     let directory = tempfile::tempdir_in("/dev/shm").unwrap();
     run(["top", "--batch", "--dir", directory.path().to_str().unwrap()]).exits(2).says("cannot be used");
