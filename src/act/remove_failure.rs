@@ -6,8 +6,7 @@ use super::remove::Kept;
 use super::remove_file::{check_directory, may_unlink};
 use crate::error::{Error, Kind, again, program, shmadm};
 use crate::explain::{
-    describe_use, describe_users, file_in_use, missing_file, not_permitted_to_open, owner_or_root, why_hidden,
-    with_directory_cause,
+    describe_use, describe_users, file_in_use, missing_file, owner_or_root, why_unknown, with_directory_cause,
 };
 use crate::model::Object;
 use crate::query::{CAP_FOWNER, System, has_capability};
@@ -93,15 +92,7 @@ impl Failure {
             Self::BeingOpened => refused("it is being opened by another process"),
             Self::NoLease(errno, call) => {
                 let error = refused("cannot determine whether it is in use").os(errno, call);
-                let why = match (errno, call) {
-                    (Errno::EACCES, "open") => not_permitted_to_open(system, object),
-                    (_, "open") => "it cannot be opened".to_owned(),
-                    (Errno::EACCES, _) => {
-                        "only its owner and a caller with CAP_LEASE can take its write lease".to_owned()
-                    }
-                    _ => "the kernel or a sandbox grants no write leases".to_owned(),
-                };
-                let error = error.cause(format!("{why}, and {}", why_hidden(system, object)));
+                let error = error.cause(why_unknown(system, object, errno, call));
                 let error = if (errno, call) == (Errno::EACCES, "open") && system.is_caller(object.uid) {
                     let set = shmadm("set").arg(ident.typed()).arg("--mode").arg("0600");
                     error.hint("permit yourself to open it", set)

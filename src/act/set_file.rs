@@ -10,7 +10,9 @@ use nix::unistd::{Gid, Uid, fchownat, ftruncate};
 use super::remove_file::find_use;
 use super::set::Change;
 use crate::error::{Error, Kind, again};
-use crate::explain::{NO_CHOWN, cannot_open, file_in_use, seal_cause, unmapped_id, with_size_cause};
+use crate::explain::{
+    NO_CHOWN, cannot_open, file_in_use, seal_cause, unmapped_id, why_unknown, with_read_only_cause, with_size_cause,
+};
 use crate::model::{Object, Seal, Size};
 use crate::query::{Account, OpenError, System, refer_to_file, size_errno};
 use crate::sys::{self, Opening};
@@ -94,6 +96,7 @@ fn open_unused(system: &System, seen: &Object, file: BorrowedFd<'_>, new_size: u
                 _ => Error::new(Kind::Refused, message("cannot determine whether it is in use"))
                     .os(errno, "fcntl F_SETLEASE")
                     .target(seen.ident().argument())
+                    .cause(why_unknown(system, seen, errno, "fcntl F_SETLEASE"))
                     .hint(force, again("--force").on(seen.ident().typed())),
             },
         },
@@ -114,6 +117,7 @@ fn failed(system: &System, seen: &Object, errno: Errno, call: &'static str) -> E
     match errno {
         Errno::EPERM if call == "fchownat" && system.is_caller(seen.uid) => error.cause(NO_CHOWN),
         Errno::EPERM => error.cause("only its owner and a privileged user can change it"),
+        Errno::EROFS => with_read_only_cause(system, error, seen),
         _ => error,
     }
 }

@@ -10,7 +10,7 @@ use super::failure::holders;
 use super::huge::explain_missing_huge_page;
 use super::memory::explain_mapping_limit;
 use super::space::{explain_file_size, explain_full_directory};
-use crate::error::{Error, Kind, again, shmadm};
+use crate::error::{Error, Kind, OsError, again, shmadm};
 use crate::model::{
     Access, FileUser, FileUsers, HiddenBy, Ident, Mode, Needs, Object, ObjectName, Seal, Size, enumerate, path_text,
 };
@@ -122,6 +122,14 @@ pub(crate) fn with_directory_cause(system: &System, error: Error, directory: &Ob
     }
 }
 
+/// Adds that an object is on a file system that is mounted read-only (EROFS).
+pub(crate) fn with_read_only_cause(system: &System, error: Error, object: &Object) -> Error {
+    match system.objects() {
+        Ok(directory) if object.posix().name.is_some() => with_directory_cause(system, error, directory, Errno::EROFS),
+        _ => error,
+    }
+}
+
 /// Returns the error with which opening an object for reading and writing would fail.
 pub(crate) fn denied_file_access(system: &System, object: &Object) -> Option<Error> {
     let file = refer_to_file(system, object).ok()?;
@@ -141,6 +149,7 @@ pub(crate) fn cannot_open(system: &System, object: &Object, verb: &str, error: O
     let error = Error::call(format!("cannot {verb} {ident}"), errno, "open").target(ident.argument());
     match errno {
         Errno::EACCES => error.cause(not_permitted_to_open(system, object)),
+        Errno::EROFS => with_read_only_cause(system, error, object),
         Errno::EAGAIN => {
             let error = error.cause("another process holds a lease on it");
             error.hint("show its users", shmadm("who").arg(ident.typed()))
@@ -150,7 +159,7 @@ pub(crate) fn cannot_open(system: &System, object: &Object, verb: &str, error: O
 }
 
 /// Returns why the caller may not open an object, as a clause.
-pub(crate) fn not_permitted_to_open(system: &System, object: &Object) -> String {
+fn not_permitted_to_open(system: &System, object: &Object) -> String {
     format!("its mode is {} and its owner is {}", object.mode, system.user(object.uid))
 }
 
@@ -158,11 +167,13 @@ pub(crate) fn not_permitted_to_open(system: &System, object: &Object) -> String 
 pub(crate) fn open_to_map(system: &System, object: &Object, access: Access) -> Result<File, Error> {
     let how = if access == Access::ReadOnly { Opening::Inspect } else { Opening::ReadWrite };
     let may_read = || open_file(system, object, Opening::InspectNow).is_ok();
-    let read_only = |error: Error| match error.kind {
-        Kind::Permission if access == Access::ReadWrite && may_read() => {
-            error.hint("attach it read-only", again("--read-only"))
+    let read_only = |error: Error| {
+        let is_denied =
+            matches!(error.source, Some(OsError { errno: Errno::EACCES | Errno::EPERM | Errno::EROFS, .. }));
+        match is_denied && access == Access::ReadWrite && may_read() {
+            true => error.hint("attach it read-only", again("--read-only")),
+            false => error,
         }
-        _ => error,
     };
     open_file(system, object, how).map_err(|error| read_only(cannot_open(system, object, "attach", error)))
 }
@@ -198,6 +209,17 @@ pub(crate) fn describe_use(system: &System, object: &Object) -> Option<String> {
     objects[0]
         .is_in_use()
         .then(|| describe(system, objects[0].file_users().map_or(&FileUsers::default(), |users| users)))
+}
+
+/// Returns why it is unknown whether an object is in use, after a call to take its write lease has failed.
+pub(crate) fn why_unknown(system: &System, object: &Object, errno: Errno, call: &str) -> String {
+    let why = match (errno, call) {
+        (Errno::EACCES, "open") => not_permitted_to_open(system, object),
+        (_, "open") => "it cannot be opened".to_owned(),
+        (Errno::EACCES, _) => "only its owner and a caller with CAP_LEASE can take its write lease".to_owned(),
+        _ => "the kernel or a sandbox grants no write leases".to_owned(),
+    };
+    format!("{why}, and {}", why_hidden(system, object))
 }
 
 /// Returns why there can be users of an object that were not found, as a clause.

@@ -111,6 +111,15 @@ fn a_file_system_that_is_mounted_read_only_is_the_cause() {
     mount(none, "/dev/shm", none, MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY, none).unwrap();
     let cause = "cause: /dev/shm is mounted read-only\n";
     fails(shmadm, &["create", "/x"], 1, &["cannot create object /x of 4 KiB", cause]);
+    let name = "/torch_4194304_1_1";
+    let warning =
+        "warning: cannot open object /torch_4194304_1_1 for reading and writing: /dev/shm is mounted read-only\n";
+    run(["create", name]).exits(0).says(warning);
+    run(["write", name, "x"]).exits(1).says("cannot write object ").says(cause);
+    run(["attach", name]).exits(1).says("cannot attach object ").says(cause).says(" --read-only`\n");
+    for change in [["--size", "1"], ["--size", "8K"], ["--mode", "666"], ["--owner", "1"]] {
+        run([&["set", name][..], &change].concat()).exits(1).says("cannot change object ").says(cause);
+    }
     let problem = "cannot remove object /torch_4194304_1_1";
     fails(shmadm, &["rm", "/torch_4194304_1_1"], 1, &[problem, cause]);
     run(["prune", "--posix", "--older-than", "0s", "--yes"]).exits(1).says(problem).says(cause);
