@@ -8,9 +8,12 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 
 use super::Context;
 use super::args::{find_group, find_user, target, word};
-use crate::error::{Error, Hint, again};
-use crate::explain::{attached_by, cannot_inspect, ftok_key};
-use crate::model::{FileType, Key, KeySpec, Mode, Name, Object, State, Target, parse_duration, parse_pid, parse_size};
+use crate::error::{Error, Hint, Kind, again};
+use crate::explain::{attached_by, cannot_inspect, ftok_key, suggest_key};
+use crate::model::{
+    FileType, Key, KeySpec, Mode, Name, Object, State, Target, enumerate, is_decimal, parse_duration, parse_pid,
+    parse_size,
+};
 use crate::query::{Filter, KeyFilter, Pattern, System, removed_with_key, retain_attached_by};
 
 /// Conditions, all of which must hold; the values of one are alternatives.
@@ -106,6 +109,26 @@ impl FilterArgs {
         !self.pid.is_empty()
     }
 
+    /// Fails if a plain number of `--exclude` is not the id of any of these objects, but a key: that segment is not excluded.
+    pub(crate) fn check_exclude(&self, objects: &[Object]) -> Result<(), Error> {
+        let segments: Vec<_> = objects.iter().filter_map(Object::as_sysv).collect();
+        let as_key = |target: &Target| match target.name {
+            Name::Id(id) if is_decimal(&target.text) && !segments.iter().any(|segment| segment.id == id) => {
+                let key = Key::new(id.raw().cast_unsigned());
+                segments.iter().any(|segment| segment.key == key && key != Key::PRIVATE).then_some(key)
+            }
+            _ => None,
+        };
+        let keys: Vec<Key> = self.exclude.iter().filter_map(as_key).collect();
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<String> = keys.iter().map(|key| key.bits().to_string()).collect();
+        let message = format!("cannot exclude segment {}: none of the segments has this id", enumerate(&names, "or"));
+        let error = Error::new(Kind::NotFound, message).target(&*names[0]);
+        Err(keys.into_iter().map(suggest_key).fold(error, Error::with))
+    }
+
     pub(crate) fn filter(&self, system: &System) -> Result<Filter, Error> {
         let users = |names: &[String]| names.iter().map(|name| find_user(system, name)).collect::<Result<Vec<_>, _>>();
         let key = |key: &KeyArg| match key {
@@ -155,10 +178,15 @@ pub(crate) fn keys(targets: &[Target]) -> Vec<Key> {
 /// Keeps the objects that a filter selects. Returns an error for each process of `--pid` that cannot be inspected.
 pub(crate) fn select(
     context: &mut Context,
+    args: &FilterArgs,
     filter: &Filter,
     objects: &mut Vec<Object>,
     all_ns: bool,
 ) -> Result<Vec<Error>, Error> {
+    if let Err(error) = args.check_exclude(objects) {
+        context.ui.warning(&error.to_string());
+        error.hints.into_iter().for_each(|hint| context.ui.hint(hint));
+    }
     objects.retain(|object| filter.matches(&context.system, object));
     if filter.pid.is_empty() {
         return Ok(Vec::new());

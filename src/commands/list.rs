@@ -160,11 +160,12 @@ impl ListArgs {
         }
     }
 
-    /// Returns whether segments can be printed as they are read. Sorting, and a scan for all objects at once, require the
-    /// whole list.
+    /// Returns whether segments can be printed as they are read. Sorting, a scan for all objects at once, and the check of
+    /// `--exclude` require the whole list.
     fn can_stream(&self, sort: Option<&Column<Object>>, needs: Needs, filter: &Filter) -> bool {
         let is_sorted = sort.is_some() || self.reverse;
-        !is_sorted && !self.all_ns && !needs.contains(Needs::ATTACHERS) && filter.pid.is_empty()
+        let needs_all = needs.contains(Needs::ATTACHERS) || !filter.pid.is_empty() || !filter.exclude.is_empty();
+        !is_sorted && !self.all_ns && !needs_all
     }
 
     fn sort_column(&self, format: Format) -> Result<Option<&'static Column<Object>>, Error> {
@@ -202,7 +203,7 @@ pub(crate) fn run(args: &ListArgs, context: &mut Context) -> Result<Exit, Error>
         warn_of_removed(context, &filter.keys());
         return Ok(Exit::Done);
     }
-    let (mut objects, failures) = selected(context, args.all_ns, needs, &filter)?;
+    let (mut objects, failures) = selected(args, context, needs, &filter)?;
     args.arrange(&mut objects, sort);
     context.print_rows("segments", &columns, objects, &style)?;
     if !args.all_ns {
@@ -223,13 +224,14 @@ fn stream(context: &mut Context, needs: Needs, filter: &Filter, rows: &mut Rows<
 
 /// Returns the segments that a filter selects, and an error for each process of `--pid` that cannot be inspected.
 fn selected(
+    args: &ListArgs,
     context: &mut Context,
-    all_ns: bool,
     needs: Needs,
     filter: &Filter,
 ) -> Result<(Vec<Object>, Vec<Error>), Error> {
+    let all_ns = args.all_ns;
     let mut objects = if all_ns { all_namespaces(context, needs)? } else { inventory(&context.system, needs)? };
-    let failures = select_objects(context, filter, &mut objects, all_ns)?;
+    let failures = select_objects(context, &args.filters, filter, &mut objects, all_ns)?;
     if needs.contains(Needs::ATTACHERS) && !all_ns {
         add_attachers(&context.system, &mut objects)?;
     }

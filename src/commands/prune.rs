@@ -172,6 +172,7 @@ pub(crate) fn run(args: &PruneArgs, context: &mut Context) -> Result<Exit, Error
     let removal = RemovalReport { dry_run: args.dry_run, ..RemovalReport::default() };
     let mut report = PruneReport { removal, ..PruneReport::default() };
     let mut survey = list(args, context, &filter)?;
+    args.filters.check_exclude(&survey.objects)?;
     let mut selection = Selection::of(args, &context.system, &filter, survey.objects.clone())?;
     if wait_for_exiting_users(&context.system, selection.all_in_use(), args.wait) || selection.has_changed {
         context.system = context.system.renewed();

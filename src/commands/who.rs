@@ -82,7 +82,7 @@ pub(crate) fn run(args: &WhoArgs, context: &mut Context) -> Result<Exit, Error> 
     let (mut failures, mut files) = (Vec::new(), Some(Vec::new()));
     let found = if args.all_ns {
         context.ui.status(ONLY_SEGMENTS);
-        all_namespaces(context, &filter, &mut failures)?
+        all_namespaces(args, context, &filter, &mut failures)?
     } else {
         named(args, context, &filter, &mut files, &mut failures)?
     };
@@ -145,7 +145,7 @@ fn named(
     files.retain(|file| filter.matches(&context.system, file));
     let found = files.iter().map(|file| UsedFile::of(file, &filter.pid)).collect::<Vec<_>>();
     *used = Some(found).filter(|found| are_known || !found.is_empty());
-    select_users(context, filter, &mut objects, false, failures)?;
+    select_users(args, context, filter, &mut objects, failures)?;
     if filter.pid.is_empty() {
         add_attachers(&context.system, &mut objects)?;
     }
@@ -154,6 +154,7 @@ fn named(
 
 /// Finds attachments in all namespaces, and segments of namespaces without a process.
 fn all_namespaces(
+    args: &WhoArgs,
     context: &mut Context,
     filter: &Filter,
     failures: &mut Vec<Error>,
@@ -164,7 +165,7 @@ fn all_namespaces(
         strays = add_attachers_and_find_strays(&context.system, &mut objects)?;
         warn_of_strays(context, &strays, is_complete);
     }
-    select_users(context, filter, &mut objects, true, failures)?;
+    select_users(args, context, filter, &mut objects, failures)?;
     // Of these only the id is known, which no filter selects.
     strays.retain(|_| *filter == Filter::default());
     let strays = strays.into_iter().map(|(id, attachers)| UsedSegment::elsewhere(id.into(), Arc::new(attachers)));
@@ -173,13 +174,13 @@ fn all_namespaces(
 
 /// Keeps the segments that a filter selects. Fails if no process of `--pid` can be inspected: then nothing is known.
 fn select_users(
+    args: &WhoArgs,
     context: &mut Context,
     filter: &Filter,
     objects: &mut Vec<Object>,
-    all_ns: bool,
     failures: &mut Vec<Error>,
 ) -> Result<(), Error> {
-    let not_inspected = select(context, filter, objects, all_ns)?;
+    let not_inspected = select(context, &args.filters, filter, objects, args.all_ns)?;
     let is_any_inspected = filter.pid.is_empty() || not_inspected.len() < filter.pid.len();
     failures.extend(not_inspected);
     check_any_found(context, is_any_inspected, failures)

@@ -17,7 +17,7 @@ use super::key::{explain_existing, explain_missing_key};
 use super::memory::{explain_mapping_limit, explain_no_memory};
 use super::open::explain_file;
 use super::space::{add_full_limits, explain_no_space};
-use crate::error::{Error, Kind, again, program, shmadm, sysctl};
+use crate::error::{Error, Hint, Kind, again, program, shmadm, sysctl};
 use crate::model::{Key, Needs, ShmId, Size};
 use crate::procfs;
 use crate::query::{System, huge_page_sizes, key_exists, limits, lookup};
@@ -131,7 +131,7 @@ fn explain_segment(system: &System, mut error: Error, attempt: &Attempt, id: Shm
                 return error.advice(advice);
             }
             if as_key != Key::PRIVATE && key_exists(as_key) {
-                return error.advice(format!("a segment with key {} ({:#x}) exists: write key:{0}", id, as_key.bits()));
+                return error.with(suggest_key(as_key));
             }
             error.hint("list the segments", shmadm("list"))
         }
@@ -181,6 +181,11 @@ fn explain_segment(system: &System, mut error: Error, attempt: &Attempt, id: Shm
             _ => error,
         },
     }
+}
+
+/// Returns the hint for a key in decimal that was taken for an id.
+pub(crate) fn suggest_key(key: Key) -> Hint {
+    Hint::text(format!("a segment with key {0} ({0:#x}) exists: write key:{0}", key.bits()))
 }
 
 /// Adds why a command of shmctl(2) failed that takes an index (SHM_STAT, SHM_STAT_ANY), or that does not exist.

@@ -22,7 +22,7 @@ mod space;
 pub(crate) use access::{explain_control, owner_or_root};
 pub(crate) use address::suggest_any_address;
 pub(crate) use attempt::{Attempt, FileAttempt};
-pub(crate) use diagnosis::{explain, gone};
+pub(crate) use diagnosis::{explain, gone, suggest_key};
 pub(crate) use failure::{cannot_inspect, cannot_peek, holders, unmapped_id};
 pub(crate) use files::{
     NO_CHOWN, NO_WRITE, WRITE_SEALS, cannot_create, cannot_map, cannot_open, denied_file_access, describe_use,

@@ -1,6 +1,7 @@
 //! The filters that `list`, `who` and `prune` share, compared with an independent reading of /proc/sysvipc/shm.
 #![expect(clippy::disallowed_methods, reason = "a test changes the users in a mount namespace of its own")]
 
+use expect_test::expect;
 use nix::mount::{MsFlags, mount, umount};
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::getpid;
@@ -9,6 +10,7 @@ use serde_json::{Value, json};
 use crate::actor::{Actor, ChildRequest};
 use crate::fixtures::ids;
 use crate::oracle::{self, Attached, Row};
+use crate::redact::Redaction;
 use crate::support::{NOBODY, Ran, finish, run, shmadm, shmadm_as};
 
 /// Users, of whom the last has no name.
@@ -185,6 +187,46 @@ fn an_invalid_value_is_a_usage_error_with_the_reason() {
         for command in ["list", "who", "prune"] {
             run([command, &format!("{option}={value}")]).exits(2).prints_nothing().says(&format!("error: {reason}"));
         }
+    }
+}
+
+#[apply(test)]
+fn a_key_in_decimal_to_exclude_is_not_taken_for_an_id() {
+    let redaction = Redaction::new();
+    let id = oracle::create(1234, 4096, 0o600);
+    redaction.check(
+        &run(["prune", "--unattached", "--older-than", "0s", "--yes", "--exclude", "1234"]),
+        &expect![[r#"
+            [stderr]
+            error: cannot exclude segment 1234: none of the segments has this id
+            hint: a segment with key 1234 (0x4d2) exists: write key:1234
+            [exit code 3]
+        "#]],
+    );
+    assert_eq!(ids(), [id]);
+    redaction.check(
+        &run(["list", "--sysv", "-o", "ID,KEY", "--exclude", "7,1234"]),
+        &expect![[r#"
+        ID  KEY
+         0  0x000004d2
+        [stderr]
+        warning: cannot exclude segment 1234: none of the segments has this id
+        hint: a segment with key 1234 (0x4d2) exists: write key:1234
+    "#]],
+    );
+    run(["list", "--json", "--exclude", "1234"]).exits(0).says("write key:1234");
+    redaction.check(
+        &run(["who", "--exclude", "1234"]),
+        &expect![[r#"
+        ID  PID  USER  ATTACHES  ACCESS  COMMAND
+        [stderr]
+        warning: cannot exclude segment 1234: none of the segments has this id
+        hint: a segment with key 1234 (0x4d2) exists: write key:1234
+    "#]],
+    );
+    for excluded in ["key:1234", "0x4d2", "id:1234", "7"] {
+        let ran = run(["list", "--exclude", excluded]).exits(0);
+        assert_eq!(ran.stderr, "", "{excluded}");
     }
 }
 

@@ -23,7 +23,7 @@ pub(super) fn list_with_objects(
     let (mut objects, mut failures) = (Vec::new(), Vec::new());
     let streams = segments && context.json() && args.can_stream(sort, needs, filter);
     if segments && !streams {
-        (objects, failures) = selected(context, args.all_ns, needs, filter)?;
+        (objects, failures) = selected(args, context, needs, filter)?;
     }
     let mut file_needs = needs | filter.posix_needs();
     if segments && context.json() {
