@@ -182,7 +182,7 @@ pub(crate) fn select(
     filter: &Filter,
     objects: &mut Vec<Object>,
     all_ns: bool,
-) -> Result<Vec<Error>, Error> {
+) -> Result<Vec<(String, Error)>, Error> {
     if let Err(error) = args.check_exclude(objects) {
         context.ui.warning(&error.to_string());
         error.hints.into_iter().for_each(|hint| context.ui.hint(hint));
@@ -198,8 +198,18 @@ pub(crate) fn select(
             context.ui.hint(Hint::new("show the segments of all namespaces", again("--all-ns")));
         }
     }
-    let failed = retain_attached_by(&context.system, objects, &filter.pid)?;
-    Ok(failed.into_iter().map(|(pid, error)| cannot_inspect(&context.system, pid, error)).collect())
+    retain_attached(context, &filter.pid, objects)
+}
+
+/// Keeps the segments that a process has attached. Returns an error for each process that cannot be inspected.
+pub(crate) fn retain_attached(
+    context: &Context,
+    pids: &[i32],
+    segments: &mut Vec<Object>,
+) -> Result<Vec<(String, Error)>, Error> {
+    let failed = retain_attached_by(&context.system, segments, pids)?;
+    let error = |(pid, error): (i32, _)| (pid.to_string(), cannot_inspect(&context.system, pid, error));
+    Ok(failed.into_iter().map(error).collect())
 }
 
 /// Warns about segments that had one of these keys until they were marked for destruction: their users do not share

@@ -9,7 +9,7 @@ use super::{Context, Manual, check_any_found, exit_with, read_whole, resolve_all
 use crate::error::{Error, Exit, Kind};
 use crate::model::{Identification, Needs, Object, Target};
 use crate::query::{self, Rules, add_attachers, inventory};
-use crate::render::{IDENTITIES, IdentityRow};
+use crate::render::{Failure, IDENTITIES, IdentityRow};
 
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Show which program each segment or object belongs to",
@@ -58,6 +58,8 @@ pub(crate) struct IdentifyArgs {
 #[derive(Debug, Serialize)]
 struct Report {
     identities: Vec<Identification>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    failed: Vec<Failure>,
 }
 
 pub(crate) fn run(args: &IdentifyArgs, context: &mut Context) -> Result<Exit, Error> {
@@ -65,14 +67,14 @@ pub(crate) fn run(args: &IdentifyArgs, context: &mut Context) -> Result<Exit, Er
         context.system.set_rules(rules(path)?);
     }
     let needs = Needs::STATE | Needs::ATTACHERS | Needs::DIRECTORIES;
-    let (mut objects, errors) = if args.segments.is_empty() {
+    let (mut objects, failed) = if args.segments.is_empty() {
         let mut all = inventory(&context.system, needs)?;
         all.extend(named_objects(context, needs, false)?.unwrap_or_default());
         (all, Vec::new())
     } else {
         resolve_all(context, &args.segments, needs).into_objects()
     };
-    check_any_found(context, !objects.is_empty() || args.segments.is_empty(), &errors)?;
+    check_any_found(context, !objects.is_empty() || args.segments.is_empty(), &failed)?;
     if args.probe {
         query::probe(&context.system, &mut objects);
     }
@@ -82,13 +84,13 @@ pub(crate) fn run(args: &IdentifyArgs, context: &mut Context) -> Result<Exit, Er
     let found: Vec<(Option<Identification>, Object)> = objects.into_iter().map(identify).collect();
     if context.json() {
         let identities = found.into_iter().filter_map(|(identity, _)| identity).collect();
-        context.report(&Report { identities })?;
+        context.report(&Report { identities, failed: context.failed(&failed) })?;
     } else {
         let rows = found.into_iter().map(|(identity, object)| IdentityRow::new(identity, &object)).collect();
         let style = args.table.style(context, &["EVIDENCE", "MAKER", "WHAT"]);
         context.print_rows("identities", &IDENTITIES.iter().collect::<Vec<_>>(), rows, &style)?;
     }
-    Ok(exit_with(context, &errors))
+    Ok(exit_with(context, &failed))
 }
 
 fn rules(path: &Path) -> Result<Rules, Error> {

@@ -2,6 +2,7 @@ mod manual;
 mod objects;
 
 use clap::Args;
+use serde::Serialize;
 
 pub(crate) use self::manual::MANUAL;
 use self::manual::columns_help;
@@ -17,8 +18,8 @@ use crate::query::{
 };
 use crate::render::{
     BOTH, CREATORS, Cell, Column, DEFAULT, DEFAULT_ALL_NS, DROP_ORDER, FILE, FILE_ALL_NS, FILE_DEFAULT,
-    FILE_DROP_ORDER, FILE_UNLINKED, Format, NAMESPACE, OPTIONAL, PIDS, RECORD, RECORD_ALL_NS, Rows, SEGMENT, TIMES,
-    TableStyle, TimeStyle, file_record, select,
+    FILE_DROP_ORDER, FILE_UNLINKED, Failure, Format, NAMESPACE, OPTIONAL, PIDS, RECORD, RECORD_ALL_NS, Rows, SEGMENT,
+    TIMES, TableStyle, TimeStyle, file_record, select, write_rows,
 };
 
 #[derive(Args, Debug)]
@@ -179,6 +180,14 @@ impl ListArgs {
     }
 }
 
+/// What JSON reports in addition to the lists.
+#[derive(Serialize)]
+struct NotListed {
+    /// The processes of `--pid` that could not be inspected.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    failed: Vec<Failure>,
+}
+
 pub(crate) fn run(args: &ListArgs, context: &mut Context) -> Result<Exit, Error> {
     let (columns, droppable) = args.columns(context.format)?;
     let sort = args.sort_column(context.format)?;
@@ -197,7 +206,7 @@ pub(crate) fn run(args: &ListArgs, context: &mut Context) -> Result<Exit, Error>
         return list_with_objects(args, context, segments, &filter, needs, (&columns, sort), &style);
     }
     if args.can_stream(sort, needs, &filter) {
-        let mut rows = context.ui.write(|_| Rows::begin(context.format, "segments", &columns, &style))?;
+        let mut rows = context.ui.write(|_| Rows::begin(context.format, &(), "segments", &columns, &style))?;
         stream(context, needs, &filter, &mut rows)?;
         context.ui.write(|out| rows.end(out))?;
         warn_of_removed(context, &filter.keys());
@@ -205,7 +214,8 @@ pub(crate) fn run(args: &ListArgs, context: &mut Context) -> Result<Exit, Error>
     }
     let (mut objects, failures) = selected(args, context, needs, &filter)?;
     args.arrange(&mut objects, sort);
-    context.print_rows("segments", &columns, objects, &style)?;
+    let (format, report) = (context.format, NotListed { failed: context.failed(&failures) });
+    context.ui.write(|out| write_rows(out, format, &report, "segments", &columns, objects, &style))?;
     if !args.all_ns {
         warn_of_removed(context, &filter.keys());
     }
@@ -228,7 +238,7 @@ fn selected(
     context: &mut Context,
     needs: Needs,
     filter: &Filter,
-) -> Result<(Vec<Object>, Vec<Error>), Error> {
+) -> Result<(Vec<Object>, Vec<(String, Error)>), Error> {
     let all_ns = args.all_ns;
     let mut objects = if all_ns { all_namespaces(context, needs)? } else { inventory(&context.system, needs)? };
     let failures = select_objects(context, &args.filters, filter, &mut objects, all_ns)?;

@@ -100,7 +100,7 @@ impl Context {
         style: &TableStyle<'_>,
     ) -> Result<(), Error> {
         let format = self.format;
-        self.ui.write(|out| write_rows(out, format, name, columns, rows, style))
+        self.ui.write(|out| write_rows(out, format, &(), name, columns, rows, style))
     }
 
     /// Shows the progress of `work`, which copies `total` bytes.
@@ -111,8 +111,16 @@ impl Context {
 
     /// Prints failures, those that differ only in their segment as one, and returns them for the report.
     fn failures(&mut self, failed: Vec<(String, Error)>) -> Vec<Failure> {
-        grouped(failed.iter().map(|(_, error)| error)).iter().for_each(|error| self.ui.error(error));
-        failed.into_iter().map(|(target, error)| Failure::new(target, self.ui.with_complete_hints(error))).collect()
+        exit_with(self, &failed);
+        self.failed(&failed)
+    }
+
+    /// Returns failures for the report.
+    fn failed(&self, failed: &[(String, Error)]) -> Vec<Failure> {
+        let failure = |(target, error): &(String, Error)| {
+            Failure::new(target.clone(), self.ui.with_complete_hints(error.clone()))
+        };
+        failed.iter().map(failure).collect()
     }
 
     /// Warns that attaching replaces the last user, if only that process keeps the segment from being an orphan.
@@ -153,9 +161,8 @@ struct Resolved {
 }
 
 impl Resolved {
-    fn into_objects(self) -> (Vec<Object>, Vec<Error>) {
-        let objects = self.found.into_iter().map(|(_, object)| object).collect();
-        (objects, self.failed.into_iter().map(|(_, error)| error).collect())
+    fn into_objects(self) -> (Vec<Object>, Vec<(String, Error)>) {
+        (self.found.into_iter().map(|(_, object)| object).collect(), self.failed)
     }
 }
 
@@ -186,11 +193,15 @@ fn resolve_all(context: &Context, targets: &[Target], needs: Needs) -> Resolved 
     resolved
 }
 
-/// If nothing was found, prints all failures but the last, and returns that with their common kind. Usually they are one.
-fn check_any_found(context: &mut Context, any: bool, failed: &[Error]) -> Result<(), Error> {
-    match Exit::of(failed.iter().map(|error| error.kind)) {
+/// If nothing was found, returns the error that covers all failures. Different ones are listed by a JSON report; without
+/// one, all but the last are printed, and that is returned with their common kind.
+fn check_any_found(context: &mut Context, any: bool, failed: &[(String, Error)]) -> Result<(), Error> {
+    match Exit::of(failed.iter().map(|(_, error)| error.kind)) {
         Exit::Failed(kind) if !any => {
-            let mut groups = grouped(failed);
+            let mut groups = grouped(failed.iter().map(|(_, error)| error));
+            if context.json() && groups.len() > 1 {
+                return Ok(());
+            }
             let last = groups.pop();
             groups.iter().for_each(|error| context.ui.error(error));
             last.map_or(Ok(()), |last| Err(Error { kind, ..last }))
@@ -200,9 +211,9 @@ fn check_any_found(context: &mut Context, any: bool, failed: &[Error]) -> Result
 }
 
 /// Prints the failures after a report about the other targets.
-fn exit_with(context: &mut Context, failed: &[Error]) -> Exit {
-    grouped(failed).iter().for_each(|error| context.ui.error(error));
-    Exit::of(failed.iter().map(|error| error.kind))
+fn exit_with(context: &mut Context, failed: &[(String, Error)]) -> Exit {
+    grouped(failed.iter().map(|(_, error)| error)).iter().for_each(|error| context.ui.error(error));
+    Exit::of(failed.iter().map(|(_, error)| error.kind))
 }
 
 /// Returns the exit after a wait that Ctrl-C and SIGTERM end normally.

@@ -3,7 +3,7 @@ use serde::Serialize;
 
 use super::args::{STATES, TARGETS_HELP, target, time_style};
 
-use super::{Context, Manual, Resolved, are_objects, check_any_found, resolve_all};
+use super::{Context, Manual, are_objects, check_any_found, exit_with, resolve_all};
 use crate::error::{Error, Exit};
 use crate::model::{Key, Needs, Object, Target};
 use crate::query::{add_attachers, probe};
@@ -65,27 +65,22 @@ struct Shown {
 pub(crate) fn run(args: &StatArgs, context: &mut Context) -> Result<Exit, Error> {
     let are_objects = are_objects(context.format, &args.segments)?;
     let needs = Needs::RECORD | Needs::COMMANDS | Needs::CONTENTS | Needs::DIRECTORIES;
-    let Resolved { found, failed } = resolve_all(context, &args.segments, needs);
-    let (targets, errors): (Vec<_>, Vec<_>) = failed.into_iter().unzip();
-    let mut objects: Vec<Object> = found.into_iter().map(|(_, object)| object).collect();
-    check_any_found(context, !objects.is_empty(), &errors)?;
+    let (mut objects, failed) = resolve_all(context, &args.segments, needs).into_objects();
+    check_any_found(context, !objects.is_empty(), &failed)?;
     if args.probe {
         probe(&context.system, &mut objects);
     }
     if context.format == Format::Table || objects.iter().any(Object::is_marked) {
         add_attachers(&context.system, &mut objects)?;
     }
-    let exit = Exit::of(errors.iter().map(|error| error.kind));
-    let failed = targets.into_iter().zip(errors).collect();
     let style = TableStyle { bytes: args.bytes, time: args.time, ..context.table(&[]) };
     match context.format {
         Format::Json => {
             let shown = |segment: Object| Shown { former_key: segment.former_key(), segment };
             let (segments, objects): (Vec<Object>, Vec<Object>) = objects.into_iter().partition(Object::is_segment);
             let segments = segments.into_iter().map(shown).collect();
-            let failed = context.failures(failed);
+            let failed = context.failed(&failed);
             context.report(&Report { segments, objects, failed })?;
-            return Ok(exit);
         }
         Format::Csv | Format::Tsv if are_objects => {
             context.print_rows("objects", &by_names(FILE, &file_record()), objects, &style)?;
@@ -101,6 +96,5 @@ pub(crate) fn run(args: &StatArgs, context: &mut Context) -> Result<Exit, Error>
             }
         }
     }
-    context.failures(failed);
-    Ok(exit)
+    Ok(exit_with(context, &failed))
 }

@@ -86,7 +86,7 @@ pub(crate) fn run(args: &WhoArgs, context: &mut Context) -> Result<Exit, Error> 
     } else {
         named(args, context, &filter, &mut files, &mut failures)?
     };
-    print(args, context, are_objects, &found, files.as_deref())?;
+    print(args, context, are_objects, &found, files.as_deref(), &failures)?;
     let files = files.unwrap_or_default();
     explain_files(args, context, &files);
     if found.iter().any(|object| !object.attachers.hidden.is_empty()) && !context.system.proc_shows_own_pids() {
@@ -98,7 +98,8 @@ pub(crate) fn run(args: &WhoArgs, context: &mut Context) -> Result<Exit, Error> 
     for object in &found {
         explain(args, context, object);
     }
-    if !filter.pid.is_empty() {
+    let nothing_known = found.is_empty() && files.is_empty() && !failures.is_empty();
+    if !filter.pid.is_empty() && !nothing_known {
         let sizes = found.iter().map(|segment| segment.size).chain(files.iter().map(|file| file.size));
         let size = Size(sizes.fold(0, u64::saturating_add));
         let segments = counted(found.len() as u64, "segment");
@@ -117,7 +118,7 @@ fn named(
     context: &mut Context,
     filter: &Filter,
     used: &mut Option<Vec<UsedFile>>,
-    failures: &mut Vec<Error>,
+    failures: &mut Vec<(String, Error)>,
 ) -> Result<Vec<UsedSegment>, Error> {
     let needs = Needs::NAMESPACE | Needs::DIRECTORIES | filter.needs();
     let (objects, errors) = resolve_all(context, &args.segments, needs).into_objects();
@@ -157,7 +158,7 @@ fn all_namespaces(
     args: &WhoArgs,
     context: &mut Context,
     filter: &Filter,
-    failures: &mut Vec<Error>,
+    failures: &mut Vec<(String, Error)>,
 ) -> Result<Vec<UsedSegment>, Error> {
     let Survey { mut objects, is_complete, .. } = survey(context, Needs::NAMESPACE | filter.needs())?;
     let mut strays = Vec::new();
@@ -178,7 +179,7 @@ fn select_users(
     context: &mut Context,
     filter: &Filter,
     objects: &mut Vec<Object>,
-    failures: &mut Vec<Error>,
+    failures: &mut Vec<(String, Error)>,
 ) -> Result<(), Error> {
     let not_inspected = select(context, &args.filters, filter, objects, args.all_ns)?;
     let is_any_inspected = filter.pid.is_empty() || not_inspected.len() < filter.pid.len();
@@ -192,9 +193,10 @@ fn print(
     are_objects: bool,
     found: &[UsedSegment],
     files: Option<&[UsedFile]>,
+    failures: &[(String, Error)],
 ) -> Result<(), Error> {
     if context.json() {
-        return context.report(&WhoReport { segments: found, objects: files });
+        return context.report(&WhoReport { segments: found, objects: files, failed: context.failed(failures) });
     }
     let files = files.unwrap_or_default();
     let only_files = match context.format {

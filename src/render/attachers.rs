@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{Cell, Column, UsedFile};
+use super::{Cell, Column, Failure, UsedFile};
 use crate::model::{Access, Ident, Key, Object, SegmentUser, SegmentUsers};
 
 /// A segment whose users were searched for.
@@ -32,6 +32,8 @@ pub(crate) struct WhoReport<'a> {
     pub(crate) segments: &'a [UsedSegment],
     /// `None` if they could not be looked for.
     pub(crate) objects: Option<&'a [UsedFile]>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) failed: Vec<Failure>,
 }
 
 /// A row: one mapping, or all mappings of one process.

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use serde::Serializer;
+use serde::{Serialize, Serializer};
 
 use super::escape::escape_lines;
 use super::{Column, Format, TableStyle, begin_report, delimited, table};
@@ -22,9 +22,10 @@ pub(crate) struct Rows<'a, R: 'static> {
 }
 
 impl<'a, R> Rows<'a, R> {
-    /// Begins to write rows; JSON has them in the field `name`.
+    /// Begins to write rows; JSON has them in the field `name`, after the fields of `report`.
     pub(crate) fn begin(
         format: Format,
+        report: &impl Serialize,
         name: &str,
         columns: &'a [&'static Column<R>],
         style: &'a TableStyle<'a>,
@@ -32,7 +33,7 @@ impl<'a, R> Rows<'a, R> {
         let mut buffer = Vec::with_capacity(BUFFER_SIZE + (BUFFER_SIZE >> 2));
         match format {
             Format::Json => {
-                begin_report(&mut buffer, &(), name)?;
+                begin_report(&mut buffer, report, name)?;
                 buffer.push(b'[');
             }
             Format::Tsv if style.headings => {
@@ -108,12 +109,13 @@ impl<'a, R> Rows<'a, R> {
 pub(crate) fn write_rows<R>(
     out: &mut impl Write,
     format: Format,
+    report: &impl Serialize,
     name: &str,
     columns: &[&'static Column<R>],
     rows: Vec<R>,
     style: &TableStyle<'_>,
 ) -> io::Result<()> {
-    let mut writer = Rows::begin(format, name, columns, style)?;
+    let mut writer = Rows::begin(format, report, name, columns, style)?;
     match format {
         Format::Table => writer.kept = rows,
         _ => rows.into_iter().try_for_each(|row| writer.add(out, row))?,

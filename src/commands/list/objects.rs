@@ -1,8 +1,8 @@
 //! POSIX objects, with or without segments.
 
-use super::{ListArgs, selected, stream};
+use super::{ListArgs, NotListed, selected, stream};
 use crate::commands::all_namespaces::all_files;
-use crate::commands::filters::warn_of_removed;
+use crate::commands::filters::{retain_attached, warn_of_removed};
 use crate::commands::objects::{named_objects, report_omitted, unlinked};
 use crate::commands::{Context, exit_with};
 use crate::error::{Error, Exit, Hint, again};
@@ -24,6 +24,9 @@ pub(super) fn list_with_objects(
     let streams = segments && context.json() && args.can_stream(sort, needs, filter);
     if segments && !streams {
         (objects, failures) = selected(args, context, needs, filter)?;
+    }
+    if !segments && !filter.pid.is_empty() {
+        failures = retain_attached(context, &filter.pid, &mut Vec::new())?;
     }
     let mut file_needs = needs | filter.posix_needs();
     if segments && context.json() {
@@ -52,7 +55,8 @@ pub(super) fn list_with_objects(
         let columns = if segments { &args.file_columns(Format::Json)? } else { columns };
         let records = by_names(SEGMENT, if args.all_ns { RECORD_ALL_NS } else { RECORD });
         let (first, shown) = if segments { ("segments", records.as_slice()) } else { ("objects", columns) };
-        let mut rows = context.ui.write(|_| Rows::begin(Format::Json, first, shown, style))?;
+        let report = NotListed { failed: context.failed(&failures) };
+        let mut rows = context.ui.write(|_| Rows::begin(Format::Json, &report, first, shown, style))?;
         if streams {
             stream(context, needs, filter, &mut rows)?;
         }

@@ -294,7 +294,7 @@ fn largest_rows(rows: &[UsageRow], count: usize) -> Vec<UsageRow> {
 pub(super) fn table<R>(columns: &[&'static Column<R>], rows: Vec<R>, style: &TableStyle<'_>) -> Vec<String> {
     let mut text = Vec::new();
     // Writing to a Vec cannot fail.
-    let _ = write_rows(&mut text, Format::Table, "", columns, rows, style);
+    let _ = write_rows(&mut text, Format::Table, &(), "", columns, rows, style);
     String::from_utf8_lossy(&text).lines().map(ToOwned::to_owned).collect()
 }
 

@@ -115,6 +115,139 @@ fn errors_of_missing_segments() {
 }
 
 #[apply(test)]
+fn different_errors_of_several_targets_are_in_a_report() {
+    let mut machine = Machine::new();
+    machine.snapshot(
+        "stat 99 /x --json",
+        expect![[r#"
+        {"schema":1,"segments":[],"objects":[],"failed":[{"target":"99",
+          "error":"cannot find segment 99: Invalid argument (EINVAL, shmctl IPC_STAT)","errno":"EINVAL","code":3,
+          "cause":"no segment in this IPC namespace has this id: it was removed or never existed",
+          "hints":["list the segments: `shmadm list`"]},{"target":"/x",
+          "error":"cannot find object /x: No such file or directory (ENOENT, statx)","errno":"ENOENT","code":3,
+          "cause":"no object has this name: it was removed or never existed",
+          "hints":["list the objects: `shmadm list --posix`"]}]}
+        [exit code 3]
+    "#]],
+    );
+    machine.snapshot(
+        "who 99 /x --json",
+        expect![[r#"
+        {"schema":1,"segments":[],"objects":[],"failed":[{"target":"99",
+          "error":"cannot find segment 99: Invalid argument (EINVAL, shmctl IPC_STAT)","errno":"EINVAL","code":3,
+          "cause":"no segment in this IPC namespace has this id: it was removed or never existed",
+          "hints":["list the segments: `shmadm list`"]},{"target":"/x",
+          "error":"cannot find object /x: No such file or directory (ENOENT, statx)","errno":"ENOENT","code":3,
+          "cause":"no object has this name: it was removed or never existed",
+          "hints":["list the objects: `shmadm list --posix`"]}]}
+        [exit code 3]
+    "#]],
+    );
+    machine.snapshot(
+        "identify 99 /x --json",
+        expect![[r#"
+        {"schema":1,"identities":[],"failed":[{"target":"99",
+          "error":"cannot find segment 99: Invalid argument (EINVAL, shmctl IPC_STAT)","errno":"EINVAL","code":3,
+          "cause":"no segment in this IPC namespace has this id: it was removed or never existed",
+          "hints":["list the segments: `shmadm list`"]},{"target":"/x",
+          "error":"cannot find object /x: No such file or directory (ENOENT, statx)","errno":"ENOENT","code":3,
+          "cause":"no object has this name: it was removed or never existed",
+          "hints":["list the objects: `shmadm list --posix`"]}]}
+        [exit code 3]
+    "#]],
+    );
+    machine.snapshot(
+        "stat 98 99 --json",
+        expect![[r#"
+        {"schema":1,"error":{"kind":"not-found","errno":"EINVAL","call":"shmctl IPC_STAT","target":null,
+          "message":"cannot find 2 segments (98 and 99): Invalid argument (EINVAL, shmctl IPC_STAT)",
+          "cause":"no segment in this IPC namespace has this id: it was removed or never existed",
+          "hints":["list the segments: `shmadm list`"]}}
+        [exit code 3]
+    "#]],
+    );
+    let mut actor = machine.actor("ACTOR");
+    actor.create(1, 4096);
+    machine.snapshot(
+        "who 0 99 --json",
+        expect![[r#"
+        {"schema":1,"segments":[{"id":0,"ns":[NS],"nattch":0,"found":0,"attachments":[],"hidden":[],"container":null,
+          "former_key":null}],"objects":[],"failed":[{"target":"99",
+          "error":"cannot find segment 99: Invalid argument (EINVAL, shmctl IPC_STAT)","errno":"EINVAL","code":3,
+          "cause":"no segment in this IPC namespace has this id: it was removed or never existed",
+          "hints":["list the segments: `shmadm list`"]}]}
+        [exit code 3]
+    "#]],
+    );
+    machine.snapshot(
+        "identify 0 99 --json",
+        expect![[r#"
+        {"schema":1,"identities":[],"failed":[{"target":"99",
+          "error":"cannot find segment 99: Invalid argument (EINVAL, shmctl IPC_STAT)","errno":"EINVAL","code":3,
+          "cause":"no segment in this IPC namespace has this id: it was removed or never existed",
+          "hints":["list the segments: `shmadm list`"]}]}
+        [exit code 3]
+    "#]],
+    );
+}
+
+/// A pid that no process has.
+const NO_PROCESS: &str = "4194304";
+
+#[apply(test)]
+fn processes_that_cannot_be_inspected_are_in_the_report() {
+    let mut machine = Machine::new();
+    let mut actor = machine.actor("ACTOR");
+    machine.redaction.hide(NO_PROCESS, "[MISSING]");
+    let id = actor.create(1, 4096);
+    actor.attach(id);
+    let pids = format!("{NO_PROCESS},{}", actor.pid());
+    machine.snapshot(
+        &format!("list --json -o ID --pid {pids}"),
+        expect![[r#"
+        {"schema":1,"failed":[{"target":"[MISSING]","error":"cannot find process [MISSING]","errno":null,"code":3,
+          "cause":null,"hints":[]}],"segments":[{"id":0}]}
+        [exit code 3]
+    "#]],
+    );
+    machine.snapshot(
+        &format!("list --json --pid {NO_PROCESS}"),
+        expect![[r#"
+        {"schema":1,"failed":[{"target":"[MISSING]","error":"cannot find process [MISSING]","errno":null,"code":3,
+          "cause":null,"hints":[]}],"segments":[],"objects":[]}
+        [exit code 3]
+    "#]],
+    );
+    machine.snapshot(
+        &format!("list --json --posix --pid {NO_PROCESS}"),
+        expect![[r#"
+        {"schema":1,"failed":[{"target":"[MISSING]","error":"cannot find process [MISSING]","errno":null,"code":3,
+          "cause":null,"hints":[]}],"objects":[]}
+        [exit code 3]
+    "#]],
+    );
+    machine.snapshot(
+        &format!("who --json --pid {pids}"),
+        expect![[r#"
+        {"schema":1,"segments":[{"id":0,"ns":[NS],"nattch":1,"found":1,"attachments":[{"pid":[ACTOR],"uid":[UID],
+          "user":"[USER]","command":"/proc/self/exe --actor","address":"[ADDRESS]","size":4096,"access":"rw",
+          "ns":[NS],"certain":true,"shared_with":null}],"hidden":[],"container":null,"former_key":null}],"objects":[],
+          "failed":[{"target":"[MISSING]","error":"cannot find process [MISSING]","errno":null,"code":3,"cause":null,
+          "hints":[]}]}
+        [exit code 3]
+    "#]],
+    );
+    machine.snapshot(
+        &format!("who --json --pid {NO_PROCESS}"),
+        expect![[r#"
+        {"schema":1,"error":{"kind":"not-found","errno":null,"call":null,"target":"[MISSING]",
+          "message":"cannot find process [MISSING]","cause":null,"hints":[]}}
+        [exit code 3]
+    "#]],
+    );
+}
+
+#[apply(test)]
 fn errors_of_segments_that_exist() {
     let mut machine = Machine::new();
     let mut actor = machine.actor("ACTOR");
@@ -177,6 +310,27 @@ fn errors_of_segments_that_exist() {
           "hints":["list the attached processes; only they can detach: `shmadm who 0`"]}}
         [exit code 5]
     "#]]);
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn different_errors_of_several_processes_are_in_a_report() {
+    let mut machine = Machine::new();
+    let actor = machine.actor("ACTOR");
+    machine.redaction.hide(NO_PROCESS, "[MISSING]");
+    machine.redaction.hide(actor.pid().to_string(), "[ACTOR]");
+    let arguments = ["who", "--json", "--pid", NO_PROCESS, "--pid", &actor.pid().to_string()];
+    machine.compare(
+        &finish(shmadm_as(NOBODY).args(arguments)),
+        &expect![[r#"
+            {"schema":1,"segments":[],"objects":[],"failed":[{"target":"[ACTOR]",
+              "error":"cannot inspect process [ACTOR]: Permission denied (EACCES, open)","errno":"EACCES","code":4,
+              "cause":"it is a process of user [USER]; to inspect it, you need CAP_SYS_PTRACE in its user namespace",
+              "hints":["run as root: `sudo shmadm who --json --pid [MISSING] --pid [ACTOR]`"]},{"target":"[MISSING]",
+              "error":"cannot find process [MISSING]","errno":null,"code":3,"cause":null,"hints":[]}]}
+            [exit code 1]
+        "#]],
+    );
 }
 
 #[apply(test)]
