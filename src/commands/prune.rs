@@ -13,7 +13,7 @@ use self::question::confirm;
 use self::selection::Selection;
 use self::status::{describe_skipped, restore_names};
 use super::all_namespaces::{ONLY_SEGMENTS, Survey, namespace_suffix, survey};
-use super::filters::FilterArgs;
+use super::filters::{FilterArgs, retain_attached};
 use super::{Context, Manual, describe};
 use crate::act::{Cleaned, Evidence};
 use crate::error::{Error, Exit, Hint, again, shmadm};
@@ -173,6 +173,10 @@ pub(crate) fn run(args: &PruneArgs, context: &mut Context) -> Result<Exit, Error
     let mut report = PruneReport { removal, ..PruneReport::default() };
     let mut survey = list(args, context, &filter)?;
     args.filters.check_exclude(&survey.objects)?;
+    let mut failed = match filter.pid.as_slice() {
+        [] => Vec::new(),
+        pids => retain_attached(context, pids, &mut Vec::new())?,
+    };
     let mut selection = Selection::of(args, &context.system, &filter, survey.objects.clone())?;
     if wait_for_exiting_users(&context.system, selection.all_in_use(), args.wait) || selection.has_changed {
         context.system = context.system.renewed();
@@ -211,7 +215,6 @@ pub(crate) fn run(args: &PruneArgs, context: &mut Context) -> Result<Exit, Error
     let segments = if is_complete { segments.as_slice() } else { &[] };
     let mut removals = segments::remove_all(args, context, segments, &namespaces, &interrupts);
     removals.extend(removed_files);
-    let mut failed = Vec::new();
     for (object, result) in removals {
         match result {
             Ok((cleaned, attachers)) => add(args, context, &mut report, object, cleaned, attachers.as_deref()),

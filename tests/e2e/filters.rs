@@ -8,7 +8,7 @@ use nix::unistd::getpid;
 use serde_json::{Value, json};
 
 use crate::actor::{Actor, ChildRequest};
-use crate::fixtures::ids;
+use crate::fixtures::{assert_fields, ids};
 use crate::oracle::{self, Attached, Row};
 use crate::redact::Redaction;
 use crate::support::{NOBODY, Ran, finish, run, shmadm, shmadm_as};
@@ -238,6 +238,20 @@ fn prune_warns_that_it_never_removes_what_a_process_has_attached() {
     let ran = run(["prune", "--unattached", "--older-than", "0s", "--yes", "--pid", &pid]).exits(0);
     ran.says("prune never removes attached segments");
     assert_eq!(ids(), [id]);
+}
+
+#[apply(test)]
+fn prune_counts_as_excluded_what_the_process_has_not_attached() {
+    let (actors, [first, ..]) = attached();
+    oracle::create(4, 4096, 0o600);
+    let pid = actors[0].pid().to_string();
+    let ran = run(["prune", "--dry-run", "--json", "--exclude", &first.to_string(), "--pid", &pid]).exits(0);
+    assert_fields(&ran.json()["kept"], json!({ "attached": 1, "excluded": 3 }));
+    for kind in [&["--sysv"][..], &["--posix"], &[]] {
+        let arguments = [&["prune", "--dry-run", "--json", "--pid", "4194304"], kind].concat();
+        let ran = run(arguments).exits(3).says("error: cannot find process 4194304\n");
+        assert_fields(&ran.json()["failed"][0], json!({ "target": "4194304", "code": 3 }));
+    }
 }
 
 /// Starts an actor with two segments attached, one of them twice, and a segment that only another one has attached.

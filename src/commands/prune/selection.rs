@@ -34,8 +34,7 @@ impl PruneArgs {
         }
         match object.state {
             _ if !others.matches(system, object) => Some(Keep::Excluded),
-            // No process has it attached.
-            _ if !filter.pid.is_empty() && !object.is_in_use() => Some(Keep::Excluded),
+            _ if !filter.pid.is_empty() && !is_attached_by(object, &filter.pid) => Some(Keep::Excluded),
             _ if !of_any_age.matches(system, object) => Some(Keep::OtherOwner),
             _ if object.is_in_use() => Some(Keep::Attached),
             Some(State::Idle) if !self.unattached => Some(Keep::Idle),
@@ -45,6 +44,11 @@ impl PruneArgs {
             _ => None,
         }
     }
+}
+
+fn is_attached_by(segment: &Object, pids: &[i32]) -> bool {
+    let processes = segment.attachers.iter().flat_map(|attachers| attachers.processes());
+    processes.into_iter().any(|mappings| pids.contains(&mappings[0].pid))
 }
 
 /// The objects to remove, and what is known about the others.
@@ -63,8 +67,16 @@ pub(super) struct Selection {
 }
 
 impl Selection {
-    pub(super) fn of(args: &PruneArgs, system: &System, filter: &Filter, objects: Vec<Object>) -> Result<Self, Error> {
+    pub(super) fn of(
+        args: &PruneArgs,
+        system: &System,
+        filter: &Filter,
+        mut objects: Vec<Object>,
+    ) -> Result<Self, Error> {
         let mut this = Self::default();
+        if !filter.pid.is_empty() {
+            add_attachers(system, &mut objects)?;
+        }
         for object in objects {
             let Some(keep) = args.reason_to_keep(system, filter, &object) else {
                 this.selected.push(object);
