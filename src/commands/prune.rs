@@ -17,7 +17,7 @@ use super::filters::{FilterArgs, retain_attached};
 use super::{Context, Manual, describe};
 use crate::act::{Cleaned, Evidence};
 use crate::error::{Error, Exit, Hint, again, shmadm};
-use crate::model::{Needs, Object, ObjectKind, Outcome, Size, State, counted, parse_duration};
+use crate::model::{Needs, Object, ObjectKind, Outcome, State, TotalSize, counted, parse_duration};
 use crate::process::Interrupts;
 use crate::query::{DEFAULT_MIN_IDLE, Filter, System, inventory, wait_for_exiting_users};
 use crate::render::{
@@ -313,12 +313,11 @@ fn print(args: &PruneArgs, context: &mut Context, report: &PruneReport) -> Resul
     }
     let freed = report.freed;
     if freed.segments + freed.objects > 0 {
-        let bytes = |bytes: u128| Size(u64::try_from(bytes).unwrap_or(u64::MAX));
         let verb = if args.dry_run { "would free" } else { "freed" };
-        let (what, size) = (describe_counts(freed.segments, freed.objects), bytes(freed.size));
-        let resident = freed.rss.map(|rss| format!(", {} resident", bytes(rss))).unwrap_or_default();
+        let (what, size) = (describe_counts(freed.segments, freed.objects), TotalSize(freed.size));
+        let resident = freed.rss.map(|rss| format!(", {} resident", TotalSize(rss))).unwrap_or_default();
         let swap = freed.swap.filter(|swap| *swap > 0);
-        let swapped = swap.map(|swap| format!(", {} swapped", bytes(swap))).unwrap_or_default();
+        let swapped = swap.map(|swap| format!(", {} swapped", TotalSize(swap))).unwrap_or_default();
         context.ui.status(&format!("{verb} {what} ({size}{resident}{swapped})"));
     }
     Ok(())

@@ -9,7 +9,7 @@ use super::filters::{FilterArgs, keys, select, warn_of_removed};
 use super::objects::{named_objects, unlinked_if_any};
 use super::{Context, Manual, are_objects, check_any_found, exit_with, resolve_all};
 use crate::error::{Error, Exit, Hint};
-use crate::model::{Hidden, HiddenBy, Needs, Object, Size, Target, counted, enumerate, first_names};
+use crate::model::{Hidden, HiddenBy, Needs, Object, Target, TotalSize, counted, enumerate, first_names};
 use crate::query::{self, Filter, add_attachers, add_attachers_and_find_strays, can_inspect_all, inventory};
 use crate::render::{
     ATTACHERS, BY_MAPPING, BY_PROCESS, BY_PROCESS_SIZE, FILE_USERS, Format, NAMESPACE_COLUMNS, USERS_BY_PLACE,
@@ -101,7 +101,7 @@ pub(crate) fn run(args: &WhoArgs, context: &mut Context) -> Result<Exit, Error> 
     let nothing_known = found.is_empty() && files.is_empty() && !failures.is_empty();
     if !filter.pid.is_empty() && !nothing_known {
         let sizes = found.iter().map(|segment| segment.size).chain(files.iter().map(|file| file.size));
-        let size = Size(sizes.fold(0, u64::saturating_add));
+        let size = TotalSize(sizes.map(u128::from).sum());
         let segments = counted(found.len() as u64, "segment");
         let objects = counted(files.len() as u64, "object");
         match files.is_empty() {

@@ -63,7 +63,7 @@ pub(crate) use shmem::{
     Holding, HugeMemory, Instance, InstanceUsage, Memory, Possible, Source, SourceUsage, Unseen, by_source, grouped,
 };
 pub(crate) use sidecar::{DumpKind, Recorded, Sidecar, SidecarChecksum};
-pub(crate) use size::{Size, parse_size};
+pub(crate) use size::{Size, TotalSize, parse_size};
 pub(crate) use stamp::Stamp;
 pub(crate) use state::{Outcome, State};
 pub(crate) use tally::Tally;

@@ -14,6 +14,16 @@ pub(crate) struct Size(pub(crate) u64);
 
 impl fmt::Display for Size {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        TotalSize(self.0.into()).fmt(formatter)
+    }
+}
+
+/// A sum of sizes, which can exceed 64 bits, displayed like one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TotalSize(pub(crate) u128);
+
+impl fmt::Display for TotalSize {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let divides = |(_, shift): &(&str, u32)| self.0 > 0 && self.0.trailing_zeros() >= *shift;
         match BINARY_UNITS.into_iter().zip((10..).step_by(10)).filter(divides).last() {
             Some((unit, shift)) => write!(formatter, "{} {unit}", self.0 >> shift),

@@ -4,6 +4,7 @@ pub(crate) mod churn;
 mod exiting;
 mod looks;
 mod question;
+mod summary;
 
 use expect_test::expect;
 use nix::libc;

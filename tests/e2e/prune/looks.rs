@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::actor::Actor;
 use crate::fixtures::{assert_fields, set_next_id};
 use crate::oracle;
-use crate::support::{NOBODY, run, wait_for};
+use crate::support::{run, wait_for};
 use crate::vanish::{Call, Stopped};
 
 /// The command under test.
@@ -33,14 +33,6 @@ fn skips(report: &Value, id: i32, reason: &str) {
     assert_fields(report, json!({ "removed": [], "failed": [] }));
     assert_eq!(report["skipped"][0]["id"], id, "{report}");
     assert!(report["skipped"][0]["reason"].as_str().unwrap().starts_with(reason), "{report}");
-}
-
-#[apply(test)]
-#[requires(Root)]
-fn the_option_that_selects_other_users_replaces_their_names() {
-    oracle::set(orphan(), NOBODY, NOBODY, 0o600);
-    run(["prune", "--owner", "1"]).exits(0).says("kept 1: 1 of other users (--any-owner instead of --owner)\n");
-    run(["prune"]).exits(0).says("kept 1: 1 younger than 10m (--older-than 0s)\n");
 }
 
 #[apply(test)]
