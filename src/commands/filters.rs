@@ -109,6 +109,12 @@ impl FilterArgs {
         !self.pid.is_empty()
     }
 
+    /// Returns the options that select by owner.
+    pub(crate) fn owner_options(&self) -> Vec<&'static str> {
+        let options = [("--mine", self.mine), ("--owner", !self.owner.is_empty())];
+        options.into_iter().filter_map(|(option, is_given)| is_given.then_some(option)).collect()
+    }
+
     /// Fails if a plain number of `--exclude` is not the id of any of these objects, but a key: that segment is not excluded.
     pub(crate) fn check_exclude(&self, objects: &[Object]) -> Result<(), Error> {
         let segments: Vec<_> = objects.iter().filter_map(Object::as_sysv).collect();

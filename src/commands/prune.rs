@@ -224,7 +224,8 @@ pub(crate) fn run(args: &PruneArgs, context: &mut Context) -> Result<Exit, Error
     report.removal.failed = context.failures(failed);
     print(args, context, &report)?;
     let least = filter.older_than.unwrap_or_default();
-    if let Some(kept) = report.kept.describe(least, !filter.owner.is_empty(), users.each_ref().map(String::as_str)) {
+    let owners = args.filters.owner_options();
+    if let Some(kept) = report.kept.describe(least, &owners, users.each_ref().map(String::as_str)) {
         context.ui.status(&kept);
     }
     interrupts.check()?;

@@ -130,19 +130,21 @@ impl Kept {
     }
 
     /// Describes them with the options that would select them; `None` if there are none. `least` is the idle time that
-    /// was required, `owners` whether users were named; `users` are the processes that have the attached ones attached, and
+    /// was required, `owners` are the options that selected users; `users` are the processes that have the attached ones attached, and
     /// those that use POSIX objects.
-    pub(crate) fn describe(&self, least: Duration, owners: bool, users: [&str; 2]) -> Option<String> {
+    pub(crate) fn describe(&self, least: Duration, owners: &[&str], users: [&str; 2]) -> Option<String> {
         let least = if least < Duration::from_secs(1) { format!("{least:?}") } else { duration(least.as_secs()) };
         let is_one = |reason| self.count(reason) == 1;
         // The processes may have exited meanwhile.
         let by = |users: &str| if users.is_empty() { String::new() } else { format!(" by {users}") };
+        let other_owner = match owners {
+            [] => "of other users (--any-owner)".to_owned(),
+            // Those of the caller can be among them.
+            options => format!("of other owners (--any-owner instead of {})", options.join(" and ")),
+        };
         let reasons = [
             (Keep::Young, format!("younger than {least} (--older-than 0s)")),
-            (
-                Keep::OtherOwner,
-                format!("of other users (--any-owner{})", if owners { " instead of --owner" } else { "" }),
-            ),
+            (Keep::OtherOwner, other_owner),
             (Keep::Idle, "idle (--unattached)".to_owned()),
             (Keep::Unknown, "unknown (--unattached)".to_owned()),
             (Keep::Unused, "unused (--unattached)".to_owned()),

@@ -2,7 +2,7 @@
 
 use super::orphan;
 use crate::oracle;
-use crate::support::{NOBODY, run};
+use crate::support::{NOBODY, finish, run, shmadm_as};
 
 #[apply(test)]
 fn totals_above_64_bits_are_exact() {
@@ -18,6 +18,12 @@ fn totals_above_64_bits_are_exact() {
 #[requires(Root)]
 fn the_option_that_selects_other_users_replaces_their_names() {
     oracle::set(orphan(1), NOBODY, NOBODY, 0o600);
-    run(["prune", "--owner", "1"]).exits(0).says("kept 1: 1 of other users (--any-owner instead of --owner)\n");
+    run(["prune", "--owner", "1"]).exits(0).says("kept 1: 1 of other owners (--any-owner instead of --owner)\n");
+    run(["prune", "--mine", "--owner", "1"])
+        .exits(0)
+        .says("kept 1: 1 of other owners (--any-owner instead of --mine and --owner)\n");
+    finish(shmadm_as(1).args(["prune", "--mine"]))
+        .exits(0)
+        .says("kept 1: 1 of other owners (--any-owner instead of --mine)\n");
     run(["prune"]).exits(0).says("kept 1: 1 younger than 10m (--older-than 0s)\n");
 }
