@@ -164,8 +164,9 @@ pub(crate) fn target() -> impl TypedValueParser<Value = Target> {
     OsStringValueParser::new().try_map(|text| Target::from_os(&text))
 }
 
-pub(crate) fn key() -> impl TypedValueParser<Value = KeySpec> {
-    OsStringValueParser::new().try_map(|text| KeySpec::from_os(&text))
+/// Returns the parser of a KEY; `expected` is the error for anything else.
+pub(crate) fn key(expected: &'static str) -> impl TypedValueParser<Value = KeySpec> {
+    OsStringValueParser::new().try_map(move |text| KeySpec::from_os(&text, expected))
 }
 
 /// Returns a parser of words, each with its value.

@@ -64,7 +64,7 @@ pub(crate) struct CreateArgs {
     #[arg(value_name = "NAME", value_parser = OsStringValueParser::new().try_map(|text| parse_name(&text)), conflicts_with_all = ["key", "huge", "no_reserve", "lock", "hold"])]
     name: Option<ObjectName>,
 
-    #[arg(help = "Key: private, random, a number (1234, 0x4d2, 02322) or ftok:PATH[:PROJ]", long, value_name = "KEY", allow_negative_numbers = true, default_value = "private", value_parser = key())]
+    #[arg(help = "Key: private, random, a number (1234, 0x4d2, 02322) or ftok:PATH[:PROJ]", long, value_name = "KEY", allow_negative_numbers = true, default_value = "private", value_parser = key(KeySpec::EXPECTED))]
     key: KeySpec,
 
     /// Size in bytes (4096, 4K, 1MB) [default: one page]

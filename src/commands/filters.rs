@@ -96,9 +96,10 @@ fn key() -> impl TypedValueParser<Value = KeyArg> {
 }
 
 fn parse_key(text: &OsStr) -> Result<KeyArg, String> {
-    match KeySpec::from_os(text) {
+    let expected = "expected any, private, a key (0x4d2, 1234) or ftok:PATH";
+    match KeySpec::from_os(text, expected) {
         _ if text == "any" => Ok(KeyArg::Any),
-        Ok(KeySpec::Random) => Err("expected any, private, a key (0x4d2, 1234) or ftok:PATH".to_owned()),
+        Ok(KeySpec::Random) => Err(expected.to_owned()),
         key => key.map(KeyArg::Key),
     }
 }

@@ -53,7 +53,7 @@ pub(crate) struct RestoreArgs {
     #[arg(value_name = "FILE")]
     file: PathBuf,
 
-    #[arg(help = "Key: private, random, NUMBER or ftok:PATH[:PROJ] [default: as recorded]", long, value_name = "KEY", allow_negative_numbers = true, value_parser = key())]
+    #[arg(help = "Key: private, random, NUMBER or ftok:PATH[:PROJ] [default: as recorded]", long, value_name = "KEY", allow_negative_numbers = true, value_parser = key(KeySpec::EXPECTED))]
     key: Option<KeySpec>,
 
     /// Name of the POSIX object: /NAME or sem:/NAME [default: as recorded]

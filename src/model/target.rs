@@ -91,7 +91,7 @@ impl Name {
 }
 
 /// Parses an argument that may be `ftok:PATH[:PROJ]`. Only that path need not be UTF-8.
-fn parse_os<T>(text: &OsStr, ftok: fn(Ftok) -> T, parse: fn(&str) -> Result<T, String>) -> Result<T, String> {
+fn parse_os<T>(text: &OsStr, ftok: fn(Ftok) -> T, parse: impl FnOnce(&str) -> Result<T, String>) -> Result<T, String> {
     match (text.as_bytes().strip_prefix(b"ftok:"), text.to_str()) {
         (Some(rest), _) => Ftok::parse(rest).map(ftok),
         (None, Some(text)) => parse(text),
@@ -120,12 +120,15 @@ impl Ftok {
 }
 
 impl KeySpec {
-    /// Parses a KEY: `private`, `random`, a number, or `ftok:PATH[:PROJ]`.
-    pub(crate) fn from_os(text: &OsStr) -> Result<Self, String> {
-        parse_os(text, Self::Ftok, Self::parse)
+    /// What [`Self::from_os`] accepts, for error messages.
+    pub(crate) const EXPECTED: &str = "expected private, random, a key (0x4d2, 1234) or ftok:PATH";
+
+    /// Parses a KEY: `private`, `random`, a number, or `ftok:PATH[:PROJ]`. `expected` is the error for anything else.
+    pub(crate) fn from_os(text: &OsStr, expected: &str) -> Result<Self, String> {
+        parse_os(text, Self::Ftok, |text| Self::parse(text, expected))
     }
 
-    fn parse(text: &str) -> Result<Self, String> {
+    fn parse(text: &str, expected: &str) -> Result<Self, String> {
         match text.strip_prefix("key:").unwrap_or(text) {
             _ if text == "private" => Ok(Self::Private),
             _ if text == "random" => Ok(Self::Random),
@@ -135,7 +138,7 @@ impl KeySpec {
                     key => Ok(Self::Key(key)),
                 }
             }
-            _ => Err("expected private, random, a key (0x4d2, 1234) or ftok:PATH".to_owned()),
+            _ => Err(expected.to_owned()),
         }
     }
 }

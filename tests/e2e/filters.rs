@@ -231,6 +231,17 @@ fn a_key_in_decimal_to_exclude_is_not_taken_for_an_id() {
 }
 
 #[apply(test)]
+fn an_invalid_key_is_reported_with_what_the_command_accepts() {
+    for (command, expected) in [
+        ("create", "private, random, a key (0x4d2, 1234) or ftok:PATH"),
+        ("list", "any, private, a key (0x4d2, 1234) or ftok:PATH"),
+        ("demo", "a key (0x4d2, 1234) or ftok:PATH"),
+    ] {
+        run([command, "--key", "id:0"]).exits(2).says(&format!("error: invalid --key \"id:0\": expected {expected}\n"));
+    }
+}
+
+#[apply(test)]
 fn prune_warns_that_it_never_removes_what_a_process_has_attached() {
     let id = oracle::create(1, 4096, 0o600);
     let _attached = Attached::new(id);

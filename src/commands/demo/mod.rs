@@ -77,7 +77,7 @@ enum RoleCommand {
 #[derive(Args, Debug)]
 struct PaceArgs {
     /// Key of the segment [default: 1234]
-    #[arg(long, value_name = "KEY", allow_negative_numbers = true, value_parser = key().try_map(check_demo_key))]
+    #[arg(long, value_name = "KEY", allow_negative_numbers = true, value_parser = key("expected a key (0x4d2, 1234) or ftok:PATH").try_map(check_demo_key))]
     key: Option<KeySpec>,
 
     /// Number of rounds
