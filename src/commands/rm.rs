@@ -27,9 +27,10 @@ pub(crate) const MANUAL: Manual = Manual {
                   --hold`). A segment that is not attached is removed even if its creator or last user is still \
                   running; a status message reports this.\n\n\
                   An object (/NAME) that a process has open or mapped is refused in the same way. --force removes \
-                  its name; the memory is freed when the last process closes and unmaps it. Without --force, rm \
-                  also refuses an object that its program keeps between runs or needs while one of its other \
-                  objects is in use (STATE kept), and one that has several names (hard links).\n\n\
+                  its name; the memory is freed when the last process closes and unmaps it. If it cannot determine \
+                  whether a process uses the object, it says so and reports it as unlinked. Without --force, rm also \
+                  refuses an object that its program keeps between runs or needs while one of its other objects is \
+                  in use (STATE kept). An object that has several names (hard links) is always refused.\n\n\
                   All names are resolved before anything is removed, and each segment or object is checked again \
                   immediately before its removal. A failure for one does not stop the removal of the others.\n\n\
                   --from removes the segments that leakcheck reported as leaked (not the unattributed ones), or \
