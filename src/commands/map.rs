@@ -5,7 +5,7 @@ use super::{Context, Manual, describe};
 use crate::contents::{self, Opening, Source};
 use crate::error::{Error, Exit};
 use crate::model::{Access, Needs};
-use crate::render::{EXTENTS, Format, MapReport, write_map};
+use crate::render::{EXTENTS, Format, MapReport, TableStyle, write_map};
 
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Show which parts of a segment or object are in memory or in swap",
@@ -33,6 +33,10 @@ pub(crate) const MANUAL: Manual = Manual {
 pub(crate) struct MapArgs {
     #[command(flatten)]
     segment: ObjectArg,
+
+    /// Omit the header line (csv, tsv)
+    #[arg(long)]
+    no_headings: bool,
 }
 
 pub(crate) fn run(args: &MapArgs, context: &mut Context) -> Result<Exit, Error> {
@@ -60,7 +64,7 @@ pub(crate) fn run(args: &MapArgs, context: &mut Context) -> Result<Exit, Error> 
             context.ui.write(|out| write_map(out, &report, width))?;
         }
         Format::Csv | Format::Tsv => {
-            let style = context.table(&[]);
+            let style = TableStyle { headings: !args.no_headings, ..context.table(&[]) };
             context.print_rows("extents", &EXTENTS.iter().collect::<Vec<_>>(), report.extents, &style)?;
         }
     }

@@ -13,6 +13,7 @@ use self::question::confirm;
 use self::selection::Selection;
 use self::status::{describe_skipped, restore_names};
 use super::all_namespaces::{ONLY_SEGMENTS, Survey, namespace_suffix, survey};
+use super::args::TableArgs;
 use super::filters::{FilterArgs, retain_attached};
 use super::{Context, Manual, describe};
 use crate::act::{Cleaned, Evidence};
@@ -126,6 +127,9 @@ pub(crate) struct PruneArgs {
     /// Do not ask for confirmation
     #[arg(short = 'y', long)]
     yes: bool,
+
+    #[command(flatten)]
+    table: TableArgs,
 
     /// Remove segments from all IPC namespaces
     #[arg(long, conflicts_with = "posix")]
@@ -333,6 +337,7 @@ fn print_rows(args: &PruneArgs, context: &mut Context, format: Format, report: &
         true => by_names(PRUNE, PRUNE_DEFAULT),
         false => PRUNE.iter().collect(),
     };
-    let style = TableStyle { headings: !is_table || !rows.is_empty(), ..context.table(PRUNE_DROP_ORDER) };
+    let style = args.table.style(context, PRUNE_DROP_ORDER);
+    let style = TableStyle { headings: style.headings && !(is_table && rows.is_empty()), ..style };
     context.print_rows("segments", &columns, rows, &style)
 }

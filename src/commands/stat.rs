@@ -1,7 +1,7 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::args::{STATES, TARGETS_HELP, target, time_style};
+use super::args::{STATES, TARGETS_HELP, TableArgs, target, time_style};
 
 use super::{Context, Manual, are_objects, check_any_found, exit_with, resolve_all};
 use crate::error::{Error, Exit};
@@ -38,9 +38,8 @@ pub(crate) struct StatArgs {
     #[arg(long)]
     probe: bool,
 
-    /// Show sizes in bytes
-    #[arg(long)]
-    bytes: bool,
+    #[command(flatten)]
+    table: TableArgs,
 
     /// Format of times
     #[arg(long, value_name = "STYLE", default_value = "iso", value_parser = time_style())]
@@ -73,7 +72,7 @@ pub(crate) fn run(args: &StatArgs, context: &mut Context) -> Result<Exit, Error>
     if context.format == Format::Table || objects.iter().any(Object::is_marked) {
         add_attachers(&context.system, &mut objects)?;
     }
-    let style = TableStyle { bytes: args.bytes, time: args.time, ..context.table(&[]) };
+    let style = TableStyle { time: args.time, ..args.table.style(context, &[]) };
     match context.format {
         Format::Json => {
             let shown = |segment: Object| Shown { former_key: segment.former_key(), segment };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::all_namespaces::{ONLY_SEGMENTS, Survey, namespace_suffix, survey, warn_of_strays};
-use super::args::target;
+use super::args::{TableArgs, target};
 use super::filters::{FilterArgs, keys, select, warn_of_removed};
 use super::objects::{named_objects, unlinked_if_any};
 use super::{Context, Manual, are_objects, check_any_found, exit_with, resolve_all};
@@ -70,6 +70,9 @@ pub(crate) struct WhoArgs {
     /// Show one row per mapping (and descriptor), with its address
     #[arg(long)]
     mappings: bool,
+
+    #[command(flatten)]
+    table: TableArgs,
 
     /// Show the segments of all IPC namespaces
     #[arg(long, conflicts_with = "segments")]
@@ -224,7 +227,7 @@ fn print_files(args: &WhoArgs, context: &mut Context, files: &[UsedFile]) -> Res
         false => by_names(FILE_USERS, USERS_BY_PROCESS),
     };
     let rows = files.iter().flat_map(|file| file.rows(args.mappings || !is_table)).collect();
-    let style = context.table(&["SIZE", "FD"]);
+    let style = args.table.style(context, &["SIZE", "FD"]);
     context.print_rows("users", &columns, rows, &style)
 }
 
@@ -277,7 +280,7 @@ fn print_segments(args: &WhoArgs, context: &mut Context, found: &[UsedSegment]) 
         found.iter().flat_map(UsedSegment::processes).collect()
     };
     let droppable: &[_] = &["CONTAINER", "SEGMENT_NS", "CERTAIN", "SIZE"];
-    let style = context.table(if args.filters.has_pid() { &droppable[..3] } else { droppable });
+    let style = args.table.style(context, if args.filters.has_pid() { &droppable[..3] } else { droppable });
     context.print_rows("attachments", &columns, rows, &style)
 }
 

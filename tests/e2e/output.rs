@@ -1,5 +1,6 @@
 //! Output that all commands share: formats, errors, closed pipes, full disks, terminals and hostile text.
 
+mod headings;
 mod hostile;
 mod width;
 
