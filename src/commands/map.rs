@@ -29,7 +29,15 @@ pub(crate) const MANUAL: Manual = Manual {
             if some is.",
 };
 
+const PICTURE: &str = "Each character of the picture is an equal part of the segment:
+  #              resident
+  s              swapped
+  .              untouched: never allocated, reads as zeros
+  ?              cannot be determined
+  +              several of these";
+
 #[derive(Args, Debug)]
+#[command(after_help = PICTURE)]
 pub(crate) struct MapArgs {
     #[command(flatten)]
     segment: ObjectArg,

@@ -29,6 +29,14 @@ fn the_extents_are_those_that_were_touched_without_privilege() {
 }
 
 #[apply(test)]
+fn the_help_explains_each_character_of_the_strip() {
+    let help = run(["map", "--help"]).exits(0).stdout;
+    for character in ["#", "s", ".", "?", "+"] {
+        assert!(help.contains(&format!("\n  {character}     ")), "{character}: {help}");
+    }
+}
+
+#[apply(test)]
 fn the_strip_fits_the_terminal() {
     let id = touched(0o600).to_string();
     for columns in [60, 132] {
