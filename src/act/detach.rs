@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
-use crate::error::{Error, Kind, program, shmadm};
+use crate::error::{Error, Hint, Kind, program, shmadm};
 use crate::explain::{attached_refusal, file_in_use, holders};
-use crate::model::{Needs, Object, ObjectKind};
-use crate::query::{Holder, System, add_users, lookup, probe};
+use crate::model::{HiddenBy, Needs, Object, ObjectKind};
+use crate::query::{Holder, System, add_attachers, add_users, lookup, probe};
 use crate::sys::{self, SysError};
 
 /// How long to wait for a holder to exit. One that takes longer is probably stopped (SIGSTOP).
@@ -107,5 +107,26 @@ fn no_holder(system: &System, seen: &Object, pid: Option<i32>, ours: &[i32]) -> 
             .hint("end one of them", detach.arg("--pid").arg(first.to_string()));
     }
     let Some(refusal) = refusal(&no_holder) else { return not_attached() };
-    refusal.hint("list the attached processes; only they can detach", shmadm("who").arg(ident.typed()))
+    suggest_who(system, seen).into_iter().fold(refusal, Error::with)
+}
+
+/// Returns the hint to list the processes that use an object: with `sudo` if the caller may not inspect them, and none if
+/// they cannot be found.
+fn suggest_who(system: &System, object: Object) -> Option<Hint> {
+    let mut found = [object];
+    // Without the processes, there is no hint.
+    let _ = add_attachers(system, &mut found);
+    let [object] = found;
+    let (is_found, reasons): (bool, Vec<HiddenBy>) = match (&object.attachers, object.file_users()) {
+        (Some(users), _) => (!users.list.is_empty(), users.hidden.iter().map(|hidden| hidden.reason).collect()),
+        (None, Some(users)) => (!users.list.is_empty(), users.hidden.clone()),
+        (None, None) => return None,
+    };
+    let command = shmadm("who").arg(object.ident().typed());
+    let command = match is_found {
+        true => command,
+        false if reasons.contains(&HiddenBy::Permission) => command.sudo(),
+        false => return None,
+    };
+    Some(Hint::new("list the attached processes; only they can detach", command))
 }

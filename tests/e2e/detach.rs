@@ -11,7 +11,7 @@ use crate::fixtures::{assert_fields, foreground};
 use crate::holder::{Holder, mapping};
 use crate::oracle;
 use crate::redact::Redaction;
-use crate::support::{NOBODY, Running, finish, leave_namespace, run, shmadm_as, wait_for};
+use crate::support::{NOBODY, Running, finish, leave_namespace, run, shmadm, shmadm_as, wait_for};
 
 #[apply(test)]
 fn ends_only_the_given_holder() {
@@ -147,6 +147,18 @@ fn ignores_holders_of_other_users() {
     finish(shmadm_as(NOBODY).args(["detach", &name])).exits(0).says("nattch 2 before, 1 after");
     assert!(!theirs.lives());
     assert!(ours.lives());
-    finish(shmadm_as(NOBODY).args(["detach", &name])).exits(5);
+    let ran = finish(shmadm_as(NOBODY).args(["detach", &name])).exits(5);
+    ran.says("hint: list the attached processes; only they can detach: `sudo shmadm who 0`\n");
     assert!(ours.lives());
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn who_is_not_suggested_where_it_finds_no_process() {
+    let id = oracle::create(0, 4096, 0o600);
+    let _holder = Holder::attached_to(id);
+    let mut other = Command::new("unshare");
+    other.args(["--pid", "--fork", "--mount-proc"]).arg(shmadm().get_program()).args(["detach", "0"]);
+    let ran = finish(&mut other).exits(5).says("no holder of user root has it attached");
+    assert!(!ran.stderr.contains("hint:"), "{ran:?}");
 }
