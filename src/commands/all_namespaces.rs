@@ -149,6 +149,17 @@ pub(crate) fn all_files(
     })
 }
 
+/// Returns why an IPC namespace cannot be entered, whose number is from a file; `None` if it exists.
+pub(crate) fn why_unreachable(census: &Census, number: u64) -> Option<String> {
+    if census.namespaces.iter().any(|namespace| namespace.number == number) {
+        return None;
+    }
+    Some(match census.inaccessible {
+        0 => format!("IPC namespace {number} no longer has a process"),
+        _ => "no visible process is in that namespace, and you are not permitted to inspect some processes".to_owned(),
+    })
+}
+
 /// What commands report that have no objects with `--all-ns`.
 pub(crate) const ONLY_SEGMENTS: &str = "objects omitted: --all-ns selects segments only";
 

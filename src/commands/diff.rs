@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::all_namespaces::{Survey, all_instances, survey};
+use super::all_namespaces::{Survey, all_instances, survey, why_unreachable};
 use super::args::TableArgs;
 use super::{Context, Manual, is_dash, read_whole, usage_error};
 use crate::error::{Error, Exit, Kind, again, shmadm};
 use crate::model::{Device, Difference, Listing, Needs, Object, parse_listing, path_text};
-use crate::query::{inventory, posix_objects, posix_objects_in};
+use crate::query::{census, inventory, posix_objects, posix_objects_in};
 use crate::render::{
     Column, DIFFERENCE, DIFFERENCE_ALL_NS, DIFFERENCE_DEFAULT, DIFFERENCE_DROP_ORDER, DifferenceReport, DifferenceRow,
     FILE, FILE_DIFFERENCE, Format, by_names, difference_rows, file_record,
@@ -226,6 +226,10 @@ fn this_namespace(args: &DiffArgs, context: &Context, before: &[Object]) -> Resu
         // It has been consumed.
         error
     } else if listed.len() == 1 {
+        let census = census(&context.system).ok();
+        if let Some(why) = census.and_then(|census| why_unreachable(&census, *first)) {
+            return Err(error.also(&why));
+        }
         error.hint("compare with that namespace", again(&format!("--ns ipc:[{first}]")))
     } else {
         error.hint("compare with all namespaces", again("--all-ns").without(&["ns"]))

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::all_namespaces::why_unreachable;
 use super::args::{TARGETS_HELP, target};
 use super::{
     Context, Manual, Resolved, describe, is_dash, path_argument, read_whole, resolve_all, unreadable, usage_error,
@@ -216,14 +217,12 @@ fn check_namespace(
             ))
         };
     }
-    let has = |census: &Census| census.namespaces.iter().any(|namespace| namespace.number == ns);
-    if let Some(census) = census.as_ref().filter(|census| !has(census)) {
+    if let Some(census) = census.as_ref()
+        && let Some(why) = why_unreachable(census, ns)
+    {
         return Err(match census.inaccessible {
-            0 => Error::new(Kind::NotFound, format!("cannot find {ident}"))
-                .target(argument)
-                .cause(format!("its IPC namespace, {ns}, no longer has a process")),
-            _ => in_another()
-                .cause("no visible process is in that namespace, and you are not permitted to inspect some processes"),
+            0 => Error::new(Kind::NotFound, format!("cannot find {ident}")).target(argument).cause(why),
+            _ => in_another().cause(why),
         });
     }
     let hint = if is_dash(file) { "run it again with the same input" } else { "remove it in that namespace" };

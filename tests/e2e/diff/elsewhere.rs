@@ -39,6 +39,24 @@ fn a_listing_is_compared_in_the_namespace_that_it_is_of() {
 
 #[apply(test)]
 #[requires(Root)]
+fn a_namespace_that_no_longer_exists_is_not_suggested() {
+    let listings = Listings::new();
+    let mut actor = Actor::start();
+    actor.unshare();
+    actor.create(1234, 4096);
+    let before = listings.list("before.json", &["--ns", &actor.pid().to_string()]);
+    let text = std::fs::read_to_string(&before).unwrap();
+    // No namespace has this number, while a new one may have that of a destroyed one.
+    let before = listings.write("dead.json", text.replace(&actor.namespace().to_string(), "7").as_bytes());
+    let ran = run(["diff", &before]).exits(2).prints_nothing();
+    let ran = ran.says("cause: it lists segments of 7; ");
+    let reasons = ["IPC namespace 7 no longer has a process\n", "no visible process is in that namespace"];
+    assert!(reasons.iter().any(|reason| ran.stderr.contains(reason)), "{ran:?}");
+    assert!(!ran.stderr.contains("hint:"), "{ran:?}");
+}
+
+#[apply(test)]
+#[requires(Root)]
 fn all_namespaces_are_compared_at_once() {
     let listings = Listings::new();
     let mut actors: Vec<(Actor, u64)> = (0..3)
