@@ -37,14 +37,15 @@ const NAMES: &[(&str, &str)] = &[
     ("id:65538", "the id, spelled out"),
     ("key:1234", "the key in decimal, hexadecimal (0x) or octal (leading 0)"),
     ("key:-865219304", "the key as a signed number, as in /proc/sysvipc/shm"),
-    ("ftok:PATH", "the key that ftok(3) makes of the file, with project number 1"),
+    ("ftok:PATH", "the key that ftok(3) generates from the file, with project number 1"),
     (
         "ftok:PATH:PROJ",
-        "the same with PROJ, which follows the last colon: 1 to 255, or one character; '5' in quotes is the character",
+        "the same with project number PROJ, 1 to 255 or one character. PROJ follows the last colon; quote a digit \
+         ('5') to use it as a character",
     ),
     ("/NAME", "the POSIX object with this name, as shm_open(3) takes it: the file NAME in /dev/shm"),
     ("sem:/NAME", "the named semaphore with this name, as sem_open(3) takes it"),
-    ("obj:MAJ:MIN:INODE", "the POSIX object with this device and inode number, which needs no name"),
+    ("obj:MAJ:MIN:INODE", "the POSIX object with this device and inode number, even if it has no name"),
 ];
 
 /// Returns every generated file with its contents.
@@ -69,7 +70,7 @@ fn add_pages(command: &clap::Command, parent: Option<&str>, files: &mut BTreeMap
 /// Writes the page of a command.
 fn page(command: &clap::Command, name: &str) -> String {
     let spaced = name.replace('-', " ");
-    // clap takes names that live for ever, which a test's may.
+    // clap requires 'static names; a test may leak them.
     let titled: &'static str = name.to_owned().leak();
     let command = command.clone().name(titled).display_name(titled).bin_name(spaced.leak() as &'static str);
     let is_main = name == "shmadm";
@@ -199,15 +200,17 @@ fn sections(name: &str, is_main: bool) -> Roff {
     }
     roff.control("SH", ["EXIT STATUS"]);
     for (code, meaning) in command.map_or(EXIT_STATUS, |command| command.exit_status) {
-        item(&mut roff, &code.to_string(), meaning);
+        item(&mut roff, &if *code == 128 { "128+N".to_owned() } else { code.to_string() }, meaning);
     }
     if is_main {
-        paragraph(&mut roff, "shmadm-diff(1), shmadm-check(1) and shmadm-leakcheck(1) use their own exit codes.");
+        paragraph(
+            &mut roff,
+            "shmadm-diff(1), shmadm-check(1), shmadm-leakcheck(1) and shmadm-trace(1) use their own exit codes.",
+        );
     }
     paragraph(
         &mut roff,
-        "A signal that ends the program is raised again, so that the shell sees it. A closed pipe (EPIPE) is \
-        not an error.",
+        "A signal that ends the program is re-raised, so the shell sees it. A closed pipe (EPIPE) is not an error.",
     );
     roff.control("SH", ["JSON"]);
     if let Some(manual) = manual {
@@ -215,9 +218,10 @@ fn sections(name: &str, is_main: bool) -> Roff {
     }
     paragraph(
         &mut roff,
-        "Every top-level object has \"schema\":1, and every key is always present, except where its description says \
-        otherwise; unknown values and events that never happened are null. Sizes are bytes, times RFC 3339 in UTC, durations seconds. Fields may be added; none is renamed, \
-        removed or retyped. A command that fails without a report prints {\"schema\":1,\"error\":{…}} as well.",
+        "Every top-level object has \"schema\":1, and every key is always present, except where its description \
+         says otherwise; unknown values and events that never happened are null. Sizes are bytes, times RFC 3339 in \
+         UTC, durations seconds. Fields may be added; existing ones are never renamed, removed or retyped. A \
+         command that fails before it has a report prints {\"schema\":1,\"error\":{…}}.",
     );
     roff.control("SH", ["NOTES"]);
     if let Some(manual) = manual {
@@ -230,8 +234,8 @@ fn sections(name: &str, is_main: bool) -> Roff {
         }
         paragraph(
             &mut roff,
-            "Unlike these, shmadm refuses to remove an attached segment, never confuses ids and keys, reports a \
-            missing segment and a denied one with different exit codes, and explains the cause of an error.",
+            "Unlike these, shmadm refuses to remove an attached segment, never confuses ids and keys, has different \
+             exit codes for a missing segment and for denied access, and explains the cause of an error.",
         );
     }
     roff.control("SH", ["SEE ALSO"]);

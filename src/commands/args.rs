@@ -185,18 +185,18 @@ pub(crate) fn time_style() -> impl TypedValueParser<Value = TimeStyle> {
 }
 
 /// The meaning of STATE, for the help.
-pub(super) const STATES: &str = "STATE of a segment is the first of these that holds:
+pub(super) const STATES: &str = "STATE of a segment is the first of these that applies:
   dest           marked for destruction, still attached
   in-use         attached
   idle           not attached; creator or last user is running
-  unknown        not attached; cannot determine whether they are running
+  unknown        not attached; cannot determine whether either is running
   orphan         not attached; creator and last user have exited
 
-STATE of a POSIX object is the first of these that holds:
+STATE of a POSIX object is the first of these that applies:
   unlinked       has no name; exists because a process has it open or mapped
   in-use         open or mapped
   unknown        no user found, but not every process could be inspected
   idle           not in use; its creator or its program is running
-  kept           not in use; its program keeps or needs it nevertheless
+  kept           not in use, but its program keeps or needs it
   orphan         not in use; its creator has exited
   unused         not in use; nothing shows which process created it";

@@ -15,16 +15,16 @@ use crate::query::rmid_forced;
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Attach a segment or POSIX object",
     description: "Attaches a segment and prints its address, size, access and the pid of the attached process. The \
-                  segment stays attached until Ctrl-C, SIGTERM or the end of the --for duration; then it is detached, \
-                  and the exit code is 0.\n\n\
-                  With --background a holder, a process named shmadm-hold, attaches the segment. The command returns \
-                  as soon as it is attached and prints the pid of the holder. `shmadm detach` ends holders.\n\n\
+                  segment stays attached until Ctrl-C, SIGTERM or the end of the --for duration; then it is \
+                  detached, and the exit code is 0.\n\n\
+                  With --background a holder, a process named shmadm-hold, attaches the segment. The command \
+                  returns as soon as it is attached and prints the pid of the holder. `shmadm detach` ends holders.\n\n\
                   A POSIX object is mapped (mmap with MAP_SHARED) in the same way.\n\n\
-                  Without --address, which is only for segments, the kernel chooses the address, and without --read-only the access is read and \
-                  write.",
+                  The kernel chooses the address unless --address is given (segments only). Access is read-write \
+                  unless --read-only is given.",
     examples: &[
         ("shmadm attach 0x4d2 --for 1s", "keep the segment with key 0x4d2 attached for a second"),
-        ("shmadm attach 0x4d2 --background", "keep it attached by a background process and print its pid"),
+        ("shmadm attach 0x4d2 --background", "keep it attached in a background process and print its pid"),
         (
             "shmadm attach 0x4d2 --read-only --address 0x7f0000000123 --round --for 1s",
             "attach it at a given address, rounded down to a page",
@@ -32,8 +32,8 @@ pub(crate) const MANUAL: Manual = Manual {
     ],
     json: "{\"schema\":1,\"attachment\":{\"id\":5,\"pid\":4711,\"address\":\"0x7f…\",\"size\":4096,\"access\":\"rw\"|\"ro\",\"exec\":false}}; \"name\" or \"object\" instead of \"id\" for a POSIX object",
     notes: "SIGTERM ends a holder too. The segment is detached even if the holder is killed.\n\n\
-            The last detach destroys the segment only if it was marked for destruction, or if kernel.shm_rmid_forced \
-            is 1. A warning is printed if the setting would cause that.",
+            The last detach destroys the segment only if it was marked for destruction, or if \
+            kernel.shm_rmid_forced is 1. attach warns if this setting will destroy the segment.",
 };
 
 #[derive(Args, Debug)]

@@ -13,20 +13,20 @@ use crate::render::{CheckReport, Reading, worst, write_check};
 
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Check usage against limits (Nagios-compatible plugin)",
-    description: "Checks the usage of shared memory against thresholds, as a monitoring plugin for Nagios, Icinga and \
-                  compatible systems. It prints one line: the service SHM, the status, a summary and, after a bar, \
-                  performance data. Without options, segments and pages are checked: WARNING above 80 %, CRITICAL \
-                  above 90 % of their limits. With -w or -c only the named values are checked.\n\n\
+    description: "Checks the usage of shared memory against thresholds, as a monitoring plugin for Nagios, Icinga \
+                  and compatible systems. It prints one line: the service SHM, the status, a summary and, after a \
+                  vertical bar, performance data. Without options, segments and pages are checked: WARNING above 80 \
+                  %, CRITICAL above 90 % of their limits. With -w or -c only the named values are checked.\n\n\
                   WHAT is segments (limit kernel.shmmni), pages (limit kernel.shmall), orphans or dest (limit \
-                  kernel.shmmni), or orphan-bytes (the total size of orphans). Of POSIX objects it is shm-used \
+                  kernel.shmmni), or orphan-bytes (the total size of orphans). For POSIX objects, it is shm-used \
                   (memory used in /dev/shm; limit: its size), shm-inodes (limit: its number of inodes), \
                   unlinked-bytes (memory of objects that have no name but are still in use) or objects-orphan.\n\n\
-                  RANGE is [@][START:]END. A value outside the range raises an alert; with @, a value inside it. Both \
-                  ends belong to the range. START defaults to 0, ~ is minus infinity, and 10: has no upper end. A \
-                  number can be a percentage of the limit (80%), and for values in bytes a SIZE (1G).\n\n\
-                  The status is UNKNOWN if it depends on segments or objects that may or may not be orphans, as in a \
-                  container, if the kernel does not count what is measured (/dev/shm without a size limit), and if \
-                  the check takes longer than --timeout.",
+                  RANGE is [@][START:]END. A value outside the range raises an alert; with @, a value inside it. \
+                  The range includes both ends. START defaults to 0, ~ is minus infinity, and 10: has no upper end. \
+                  A number can be a percentage of the limit (80%), and for values in bytes a SIZE (1G).\n\n\
+                  The status is UNKNOWN if it depends on segments or objects that may or may not be orphans, as in \
+                  a container, if the kernel does not count what is measured (/dev/shm without a size limit), and \
+                  if the check takes longer than --timeout.",
     examples: &[
         ("shmadm check", "check segments and pages: WARNING above 80 % of the limit, CRITICAL above 90 %"),
         ("shmadm check -w segments=80% -w orphans=10 -c orphan-bytes=1G", "check against your own ranges"),
@@ -59,14 +59,14 @@ RANGE is [@][START:]END; a value outside it raises an alert:
 
 Exit codes:
   0              OK
-  1              WARNING: a value raises an alert by -w, none by -c
-  2              CRITICAL: a value raises an alert by -c
+  1              WARNING: a value violates a -w range, none a -c range
+  2              CRITICAL: a value violates a -c range
   3              UNKNOWN: any failure, including usage errors; also --help";
 
 pub(crate) const EXIT_STATUS: &[(u8, &str)] = &[
     (0, "OK: every value is within its ranges."),
-    (1, "WARNING: a value raises an alert by -w and none by -c."),
-    (2, "CRITICAL: a value raises an alert by -c."),
+    (1, "WARNING: a value violates a -w range, none a -c range."),
+    (2, "CRITICAL: a value violates a -c range."),
     (3, "UNKNOWN: the status cannot be determined: any failure, including usage errors; also --help and --version."),
 ];
 

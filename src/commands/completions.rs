@@ -6,8 +6,9 @@ use crate::error::{Error, Exit};
 
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Print a shell completion script",
-    description: "Prints a completion script for a shell.\n\nThe scripts for bash (4.4 or newer), fish and zsh run shmadm, which must be in \
-                  PATH, for each completion. They also complete values of the system: ids and keys of segments that the \
+    description: "Prints a completion script for a shell.\n\n\
+                  The scripts for bash (4.4 or newer), fish and zsh run shmadm, which must be in PATH, for each \
+                  completion. They also complete values from the running system: ids and keys of segments that the \
                   command can use, columns, users, groups, IPC namespaces, and the command of leakcheck.",
     examples: &[
         ("shmadm completions bash > shmadm.bash", "write the completion script for bash"),

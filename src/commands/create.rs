@@ -19,30 +19,30 @@ use crate::process::{Guard, Hold, Interrupts, StartedHolder, start_holder};
 
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Create a segment or POSIX object, or open an existing one",
-    description: "Creates a segment and prints its id. Without options the segment has no key (IPC_PRIVATE), the size \
-                  of one page and mode 0600. --key random chooses an unused key.\n\n\
+    description: "Creates a segment and prints its id. Without options the segment has no key (IPC_PRIVATE), the \
+                  size of one page and mode 0600. --key random chooses an unused key.\n\n\
                   If a segment with the key exists, it is opened instead, and a status message says so. Opening \
-                  changes nothing: --owner, --group and --mode must be those that the segment has, and --fill, --lock \
-                  and --huge are refused. A segment cannot grow: a --size larger than the existing segment is an \
-                  error. All conflicts are reported. A segment that the caller may not read or write is opened with a \
-                  warning. --exclusive fails if the key exists.\n\n\
-                  A segment exists until it is removed. Neither the end of this command nor the last detach destroys \
-                  it, unless kernel.shm_rmid_forced is 1; then a new segment is refused without --hold, which leaves \
-                  a background process that keeps it attached.\n\n\
-                  With /NAME, create creates a POSIX object instead and prints its name. The object appears with its \
-                  mode, size and contents, or not at all. An existing object is opened and never changed: requested \
-                  attributes that differ are refused. --reserve allocates the memory now, so that a full file system is \
-                  an error of create, not a SIGBUS in a process that uses the object.\n\n\
+                  changes nothing: --owner, --group and --mode must match those of the segment, and --fill, --lock \
+                  and --huge are errors. A segment cannot grow: a --size larger than the existing segment is an \
+                  error. All conflicts are reported. A segment that the caller may not read or write is opened with \
+                  a warning. --exclusive fails if the key exists.\n\n\
+                  A segment exists until it is removed. Neither the end of this command nor the last detach \
+                  destroys it, unless kernel.shm_rmid_forced is 1. If it is 1, create refuses to create a segment \
+                  without --hold, which starts a background process that keeps it attached.\n\n\
+                  With /NAME, create creates a POSIX object instead and prints its name. The object appears with \
+                  its mode, size and contents, or not at all. An existing object is opened and never changed: \
+                  create fails if requested attributes differ. --reserve allocates the memory now, so create fails \
+                  on a full file system, instead of a user of the object receiving SIGBUS.\n\n\
                   If any step after the creation fails, the new segment is removed.\n\n\
                   --dry-run creates nothing and uses no id. It prints whether a segment would be created or opened, \
-                  or fails as the command would, with the cause: limits (kernel.shmmax, kernel.shmall, kernel.shmmni), \
-                  the existing segment, missing rights, huge pages, or kernel.shm_rmid_forced.",
+                  or fails as the command would, with the cause: limits (kernel.shmmax, kernel.shmall, \
+                  kernel.shmmni), the existing segment, missing rights, huge pages, or kernel.shm_rmid_forced.",
     examples: &[
         ("id=$(shmadm create --size 64K)", "create a segment of 64 KiB without a key and store its id"),
         ("shmadm create --key 0x4d2 --size 4096 --mode 660", "create the segment with key 0x4d2, or open it"),
         ("shmadm create --dry-run --size 2G", "show whether a segment of 2 GiB could be created now"),
         ("shmadm create --key random --exclusive", "create a segment with an unused key"),
-        ("shmadm create --fill 0xff --hold", "create a page filled with 0xff, kept attached by a background process"),
+        ("shmadm create --fill 0xff --hold", "create a page filled with 0xff, kept attached in a background process"),
         ("shmadm create /buffer --size 1M --reserve", "create a POSIX object and allocate its memory"),
     ],
     json: "{\"schema\":1,\"created\":true,\"segment\":{…},\"holder\":null}. \"created\" is false if an existing \
@@ -50,12 +50,12 @@ pub(crate) const MANUAL: Manual = Manual {
     notes: "The kernel allocates memory when a page is first touched, not when the segment is created.\n\n\
             With --fill or --hold, a second process, shmadm-guard, creates the segment, and removes it if create is \
             killed (by SIGKILL or the OOM killer) before it has printed the id. The guard is shown as the creator.\n\n\
-            A dry run does not know what other processes will do: the same command can still fail later. It does not \
-            predict refusals by security modules, or by strict accounting of memory (vm.overcommit_memory 2).\n\n\
-            Huge pages are allocated whole: the last one may extend beyond the size, which a status message reports. \
-            They are reserved from their pool at creation. With --no-reserve they are not, and touching a page that \
-            the pool cannot supply raises SIGBUS; shmadm reports an error instead. /sys/kernel/mm/hugepages lists the \
-            sizes and pools.",
+            A dry run cannot foresee what other processes will do: the same command can still fail later. It does \
+            not predict refusals by security modules, or by strict accounting of memory (vm.overcommit_memory 2).\n\n\
+            Huge pages are allocated whole: the last one may extend beyond the size, which a status message \
+            reports. They are reserved from their pool at creation. With --no-reserve they are not, and touching a \
+            page that the pool cannot supply raises SIGBUS; shmadm reports an error instead. \
+            /sys/kernel/mm/hugepages lists the sizes and pools.",
 };
 
 #[derive(Args, Debug)]

@@ -9,12 +9,12 @@ use crate::model::{Ident, Needs, parse_pid};
 
 pub(crate) const MANUAL: Manual = Manual {
     summary: "End background attachments",
-    description: "Asks the caller's holders of a segment or POSIX object to detach, and waits until they have. Holders are the \
-                  processes that `shmadm attach --background` and `shmadm create --hold` leave running. With --pid \
-                  only that holder is asked.\n\n\
-                  Only a process itself can detach its attachments, so detach never affects other programs: a holder \
-                  is found in /proc by its name, user, IPC namespace and mapping, and no other process receives a \
-                  signal.",
+    description: "Asks the caller's holders of a segment or POSIX object to detach, and waits until they have. \
+                  Holders are the processes that `shmadm attach --background` and `shmadm create --hold` leave \
+                  running. With --pid only that holder is asked.\n\n\
+                  Only a process itself can detach its attachments, so detach never affects other programs: a \
+                  holder is found in /proc by its name, user, IPC namespace and mapping, and no other process \
+                  receives a signal.",
     examples: &[
         ("shmadm attach 0x4d2 --background && shmadm detach 0x4d2", "end a background attachment"),
         ("shmadm detach 0x4d2 --pid \"$(shmadm attach 0x4d2 --background)\"", "end only one of several holders"),

@@ -20,27 +20,27 @@ pub(crate) const MANUAL: Manual = Manual {
     description: "Compares two listings written by `list --json`, or one listing with the current state, and shows \
                   which segments and POSIX objects were created, removed or changed. One of the listings can be \
                   standard input (-). As with diff(1), nothing is printed if nothing differs. The exit code is 0 if \
-                  nothing differs and \
-                  1 otherwise.\n\n\
+                  nothing differs and 1 otherwise.\n\n\
                   Two records describe the same segment if namespace, id, creating user and group, creating process \
                   and size agree, as far as both records contain them. Key, mode, owner and times may differ. A \
                   change is one of attached, detached, owner, group, mode, key, marked, unmarked, locked and \
-                  unlocked. Two records describe the same POSIX object if device, inode and creation time agree. Its \
-                  changes are name, size, owner, group, mode and links. Times, users, memory and state are not \
-                  compared: they change although no process changes the segment or object.\n\n\
-                  If only one of the listings contains segments, or only one contains objects, these are not compared.",
+                  unlocked. Two records describe the same POSIX object if device, inode and creation time agree. \
+                  Its changes are name, size, owner, group, mode and links. Times, users, memory and state are not \
+                  compared: they can change even though no process modifies the segment or object.\n\n\
+                  If only one of the listings contains segments, or only one contains objects, these are not \
+                  compared.",
     examples: &[
         ("shmadm list --json > before.json && shmadm diff before.json", "show what has changed since"),
         (
             "shmadm list --json > before.json; shmadm list --json > after.json; shmadm diff before.json after.json",
             "compare two points in time",
         ),
-        ("shmadm list --json | shmadm diff -", "compare a listing from another program with the current segments"),
+        ("shmadm list --json | shmadm diff -", "compare a listing from another program with the current state"),
     ],
     json: "{\"schema\":1,\"created\":[…],\"removed\":[…],\"changed\":[{\"changes\":[\"attached\",\"owner\"],\
            \"before\":{…},\"after\":{…}}],\"objects\":null|{\"created\":[…],\"removed\":[…],\"changed\":[…]}}",
-    notes: "A listing must have all fields: `list --json -o` is not accepted. A listing of other IPC namespaces than \
-            those compared with is an error; use --ns or --all-ns.",
+    notes: "A listing must have all fields: `list --json -o` is not accepted. Listings of different IPC namespaces \
+            cannot be compared; use --ns or --all-ns.",
 };
 
 pub(crate) const EXIT_STATUS: &[(u8, &str)] = &[
@@ -55,11 +55,11 @@ pub(crate) struct DiffArgs {
     #[arg(value_name = "BEFORE.json")]
     before: PathBuf,
 
-    /// Later output of `list --json` [default: the current segments]
+    /// Later output of `list --json` [default: the current state]
     #[arg(value_name = "AFTER.json")]
     after: Option<PathBuf>,
 
-    /// Compare with the current segments of all IPC namespaces
+    /// Compare with the current state of all namespaces
     #[arg(long, conflicts_with = "after")]
     pub(crate) all_ns: bool,
 

@@ -15,17 +15,19 @@ use crate::render::write_report;
 
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Dump a segment or POSIX object to files",
-    description: "Writes the contents of a segment or POSIX object to FILE and its attributes to FILE.json, from which \
-                  `shmadm restore` recreates it. Untouched pages become holes in FILE. FILE.json also contains the \
-                  page size, the time, the kernel release and a checksum.\n\n\
-                  Existing files are not overwritten without --force, except for a FILE.json without FILE that a killed \
-                  dump left. Both files have mode 0600 and appear only when \
-                  they are complete, FILE.json first: if FILE exists, the dump is complete. If FILE is -, only the \
-                  contents are written, to standard output. FILE can also be given with --output.\n\n\
-                  As with read, no memory is allocated, and --peek changes no field of the segment. What is written \
-                  to during the dump is dumped as it was read, piece by piece; the checksum is that of the file.\n\n\
-                  An object that has no name any more is named by its device and inode (obj:0:27:4), as `shmadm list \
-                  --unlinked` shows them. This requires permission to inspect a process that has it open or mapped.",
+    description: "Writes the contents of a segment or POSIX object to FILE and its attributes to FILE.json, from \
+                  which `shmadm restore` recreates it. Untouched pages become holes in FILE. FILE.json also \
+                  contains the page size, the time, the kernel release and a checksum.\n\n\
+                  Existing files are not overwritten without --force, except for a FILE.json without FILE, left by \
+                  a killed dump. Both files have mode 0600 and appear only when they are complete, FILE.json first: \
+                  if FILE exists, the dump is complete. If FILE is -, only the contents are written, to standard \
+                  output. FILE can also be given with --output.\n\n\
+                  As with read, no memory is allocated, and --peek changes no field of the segment. If the contents \
+                  change during the dump, each piece is dumped as it was when it was read; the checksum is that of \
+                  the file.\n\n\
+                  An object that no longer has a name is given by its device and inode (obj:0:27:4), as `shmadm \
+                  list --unlinked` shows them. This requires permission to inspect a process that has it open or \
+                  mapped.",
     examples: &[
         (
             "shmadm dump 0x4d2 --output segment.bin",
@@ -36,15 +38,15 @@ pub(crate) const MANUAL: Manual = Manual {
     ],
     json: "{\"schema\":1,\"id\":5,\"file\":\"…\",\"size\":8192,\"checksum\":{\"algorithm\":\"blake3-blocks\",\
            \"value\":\"…\"}}; \"name\" or \"object\" instead of \"id\" for a POSIX object",
-    notes: "Until they are complete, the files have no name (O_TMPFILE), so they disappear whatever ends the program. \
-            On file systems without such files (NFS), and for the moment in which --force replaces files, they have a \
-            name that begins with .shmadm-new-, and so has the replaced record until the contents are replaced; \
-            SIGKILL at that time leaves these files.\n\n\
-            A symbolic link is refused, and so is a path through a symbolic link of a user who is neither root nor \
+    notes: "Until they are complete, the files have no name (O_TMPFILE), so they disappear however the program \
+            ends. On file systems that do not support this (NFS), and briefly while --force replaces files, their \
+            names begin with .shmadm-new-. So does that of the old record until the contents are replaced. SIGKILL \
+            at that time leaves these files.\n\n\
+            dump refuses to write to a symbolic link, or through a symbolic link of a user who is neither root nor \
             the caller.\n\n\
-            The checksum is BLAKE3 over the following, for each block of 4096 bytes that is not all zero: the block's \
-            offset as a 64-bit little-endian number, then the BLAKE3 (32 bytes) of the block. Holes cost nothing and \
-            equal zeros.",
+            The checksum is BLAKE3 over the following, for each block of 4096 bytes that is not all zero: the \
+            block's offset as a 64-bit little-endian number, then the BLAKE3 (32 bytes) of the block. Holes are not \
+            read, and hash like zeros.",
 };
 
 #[derive(Args, Debug)]

@@ -23,7 +23,7 @@ pub(crate) struct FilterArgs {
     #[arg(long, value_name = "USER", value_delimiter = ',', help_heading = "Filters")]
     owner: Vec<String>,
 
-    /// With group GROUP
+    /// Owned by group GROUP
     #[arg(long, value_name = "GROUP", value_delimiter = ',', help_heading = "Filters")]
     group: Vec<String>,
 
@@ -39,7 +39,7 @@ pub(crate) struct FilterArgs {
     #[arg(long, value_name = "KEY", value_delimiter = ',', allow_negative_numbers = true, value_parser = key(), help_heading = "Filters")]
     key: Vec<KeyArg>,
 
-    /// In STATE
+    /// In state STATE
     #[arg(long, value_name = "STATE", value_delimiter = ',', value_parser = word(State::ALL.map(|state| (state.as_str(), state))), help_heading = "Filters")]
     state: Vec<State>,
 
@@ -71,7 +71,7 @@ pub(crate) struct FilterArgs {
     #[arg(long, value_name = "GLOB", value_delimiter = ',', value_parser = Pattern::new, help_heading = "Filters")]
     name: Vec<Pattern>,
 
-    /// Of TYPE (objects only)
+    /// Of type TYPE (objects only)
     #[arg(long, value_name = "TYPE", value_delimiter = ',', value_parser = word(FileType::ALL.map(|it| (it.as_str(), it))), help_heading = "Filters")]
     r#type: Vec<FileType>,
 
@@ -79,7 +79,7 @@ pub(crate) struct FilterArgs {
     #[arg(long, value_name = "ID", value_delimiter = ',', help_heading = "Filters")]
     product: Vec<String>,
 
-    /// Not SEGMENT
+    /// Exclude SEGMENT
     #[arg(long, value_name = "SEGMENT", value_delimiter = ',', value_parser = target(), help_heading = "Filters")]
     exclude: Vec<Target>,
 }

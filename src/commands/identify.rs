@@ -13,15 +13,15 @@ use crate::render::{Failure, IDENTITIES, IdentityRow};
 
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Show which program each segment or object belongs to",
-    description: "Shows, for each segment and POSIX object, the program that it belongs to, what the program uses it for, \
-                  the evidence, the pid of its creator, its state, and the program's own command for cleaning up, unless it \
-                  is in use.\n\n\
+    description: "Shows, for each segment and POSIX object, the program that it belongs to, what the program uses \
+                  it for, the evidence, the pid of its creator, its state, and the program's own command for \
+                  cleaning up, unless it is in use.\n\n\
                   EVIDENCE is, from strong to weak: content (it begins with the program's own header), users (the \
-                  processes that use it have the program's name), lock (a process holds the program's lock on it or on \
-                  an object that belongs to it), name, key. A name or key is not proof, since any \
-                  process can use it. Nothing is removed because of this evidence, and only STATE decides what is kept.\n\n\
-                  Contents are read only with permission, and segments are never attached. Therefore, the key is the \
-                  only evidence for a segment that no process has attached.",
+                  processes that use it have the program's name), lock (a process holds the program's lock on it or \
+                  on an object that belongs to it), name, key. A name or key is not proof, since any process can \
+                  use it. Nothing is removed because of this evidence, and only STATE decides what is kept.\n\n\
+                  Contents are read only with permission, and segments are never attached. Therefore, the key is \
+                  the only evidence for a segment that no process has attached.",
     examples: &[
         ("shmadm identify", "identify all segments and objects"),
         ("shmadm identify /psm_1a2b3c4d", "identify an object"),
@@ -29,13 +29,13 @@ pub(crate) const MANUAL: Manual = Manual {
     ],
     json: "{\"schema\":1,\"identities\":[{\"target\":\"/torch_4711_1_0\",\"product\":\"pytorch\",\"what\":\"…\",\"evidence\":[\"name\"],\"confidence\":\"certain\"|\"likely\"|\"guess\",\"maker\":4711|null,\"maker_running\":true|false|null,\"keep\":false,\"cleanup\":null,\"source\":\"…\"}]}. \
            Segments and objects to which no rule applies are omitted.",
-    notes: "--rules FILE adds rules, which precede the built-in ones and decide STATE too. Other commands do not know \
-            them. The file is TOML; each [[product]] has id and source, and may have pattern (a regular expression for \
-            the file name, with the creator's pid as (?<pid>…), in another base than 10 if base is given; if it ends in /, it is for directories only), hugetlbfs (only \
-            files on hugetlbfs), what, keep, cleanup, users (names of processes), segments (users identify segments too), dest (only segments that are \
-            marked for destruction) and keys. together marks objects that the program needs together: those with the \
-            same (?<unit>…) in pattern. (?<lock>…) is in the names of its lock files, and magic is the integer with \
-            which some of its objects begin.",
+    notes: "--rules FILE adds rules. They take precedence over the built-in ones and also affect STATE. Other \
+            commands ignore them. The file is TOML; each [[product]] has id and source, and may have pattern (a \
+            regular expression for the file name, with the creator's pid as (?<pid>…), in base 10 unless base is \
+            given; if it ends in /, it matches only directories), hugetlbfs (only files on hugetlbfs), what, keep, cleanup, users (names of processes), segments (users identify segments too), dest \
+            (only segments that are marked for destruction) and keys. together marks objects that the program needs \
+            together: those with the same (?<unit>…) in their names. (?<lock>…) matches in the names of its lock \
+            files. magic is the integer that some of its objects begin with.",
 };
 
 #[derive(Args, Debug)]

@@ -20,27 +20,29 @@ use summary::print_summary;
 
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Run a command and report the shared memory that it leaks",
-    description: "Runs a command and reports the System V segments and POSIX objects that it leaks: those that still \
-                  exist when it has ended. Processes of the command that are exiting are waited for, at most five \
-                  seconds. The exit code is that of the command, also if the command fails and leaks. Only if the \
-                  command succeeds and leaks, it is 65 or that of --leak-exit-code.\n\n\
+    description: "Runs a command and reports the System V segments and POSIX objects that it leaks: those that \
+                  still exist when it has ended. leakcheck waits up to five seconds for the command's exiting \
+                  processes. The exit code is that of the command, even if the command fails and leaks. If the \
+                  command succeeds but leaks, it is 65, or the value of --leak-exit-code.\n\n\
                   By default the command runs in a private IPC namespace if that requires no user namespace \
                   (--isolate auto). Every segment in it was created by the command, and all of them are destroyed \
                   with the namespace once no process is left in it. Isolation requires CAP_SYS_ADMIN; without it, \
                   --isolate always creates a user namespace.\n\n\
-                  With the IPC namespace, the command gets an empty /dev/shm of its own, of the same size and mode. All \
-                  POSIX objects in it are leaked, also those without a name that processes of the command hold. Not \
-                  isolated, or with a report in /dev/shm, an object is leaked if leakcheck observed that the command \
-                  created it, which requires root. Other new objects of the caller are unattributed: the kernel does \
-                  not record who created a file. Unlinked objects are reported if they hold memory. POSIX objects are never removed.\n\n\
-                  Not isolated, a new segment is attributed to the command only if its creator was observed: \
-                  leakcheck looks at the descendants of the command every few milliseconds. A new segment of the \
+                  Along with the IPC namespace, the command gets an empty /dev/shm of its own, of the same size and \
+                  mode. All POSIX objects in it count as leaked, including unlinked ones that processes of the \
+                  command hold. Without isolation, or if a report is written to /dev/shm, an object is leaked if \
+                  leakcheck observed that the command created it, which requires root. Other new objects of the \
+                  caller are unattributed: the kernel does not record who created a file. Unlinked objects are \
+                  reported if they hold memory. POSIX objects are never removed.\n\n\
+                  Without isolation, a new segment is attributed to the command only if its creator was observed: \
+                  leakcheck checks the descendants of the command every few milliseconds. A new segment of the \
                   caller is unattributed if no observed process created it: a process of the command that ran too \
-                  briefly, or another job, created it. Unattributed segments count as leaks unless --lenient is given. --trace observes every shmget call instead, so that every creator is known.\n\n\
+                  briefly, or another job, created it. Unattributed segments count as leaks unless --lenient is \
+                  given. --trace observes every shmget call instead, so every creator is known.\n\n\
                   --rm removes leaked segments by the rules of prune: only orphans, each checked again immediately \
-                  before its removal. A segment that is attached, or whose creator or last user is running, is kept. \
-                  Unattributed segments are removed only with --strict. Segments that other users or other running \
-                  processes created are never touched.",
+                  before its removal. A segment that is attached, or whose creator or last user is running, is \
+                  kept. Unattributed segments are removed only with --strict. Segments that other users or other \
+                  running processes created are never touched.",
     examples: &[
         (
             "shmadm leakcheck -- sh -c 'shmadm rm $(shmadm create)'",
@@ -54,33 +56,35 @@ pub(crate) const MANUAL: Manual = Manual {
     ],
     json: "Standard output is the command's, and there is no --json. --report FILE writes \
            {\"schema\":1,\"command\":[…],\"exit_code\":0,\"isolation\":\"ipc\"|\"user+ipc\"|\"none\",\"leaked\":[{segment…,\"creator_command\":\"…\",\"attachments\":[…],\"hidden\":[…],\"outcome\":null|\"destroyed\"|\"marked\"|\"kept\",\"reason\":null}],\"unattributed\":[…],\"leaked_objects\":[…],\"unattributed_objects\":[…]}.",
-    notes: "In isolation, semaphores and message queues are private too, and the limits kernel.shmmni, shmmax, shmall \
-            and shm_rmid_forced are copied. In a user namespace the command runs as the same user, but setuid \
-            programs have no effect, supplementary groups cannot be set, and files of other users appear to belong to \
-            user nobody.\n\n\
+    notes: "An isolated command also has private semaphores and message queues, and the limits kernel.shmmni, \
+            shmmax, shmall and shm_rmid_forced are copied. In a user namespace the command runs as the same user, \
+            but setuid programs have no effect, supplementary groups cannot be set, and files of other users appear \
+            to belong to user nobody.\n\n\
             To attribute a segment, leakcheck must have seen the creating process before the segment existed, and \
-            again before the process was reaped. A pid is not proof, since pids are reused. A segment whose \
-            owner, group or mode was changed later is not attributed. If a segment of another user may have been created by the \
-            command, for example by a process that changed its user, a warning gives the number of such segments.\n\n\
-            To attribute an object, leakcheck watches /dev/shm with fanotify(7), which requires CAP_SYS_ADMIN in the \
-            initial user namespace and Linux 5.17. The kernel reports the process that creates, links or renames a \
-            file there. An object is leaked if the command created it and no other process gave it a name. Its creator \
-            is unknown if it exits before leakcheck can identify it. This is rare, because leakcheck has the real-time \
-            priority 1 (SCHED_FIFO) meanwhile, where that is permitted; the command does not. Directories, and files \
-            that the command moved to /dev/shm, are not attributed.\n\n\
-            --trace uses seccomp user notification. It observes the command and all of its descendants and holds the \
-            calling thread until the new segment is known. Only calls of a process that is already traced, for \
-            example by a debugger, and all calls before Linux 5.19 are not bound to their segments, which are then \
-            unattributed. A debugger cannot attach to a thread while it is held. A command that listens to system \
-            calls itself (container runtimes) fails with EBUSY. Processes that the command leaves running continue: a \
-            process named shmadm-trace answers for them until the last one has exited; if it is killed earlier, their \
-            shmget calls fail with ENOSYS. While a call is held, a signal whose handler does not restart calls can \
-            end it with EINTR, which does not happen untraced.\n\n\
+            again before the process was reaped. A pid is not proof, since pids are reused. A segment whose owner, \
+            group or mode was changed later is not attributed. If a segment of another user may have been created \
+            by the command, for example by a process that changed its user, a warning gives the number of such \
+            segments.\n\n\
+            To attribute an object, leakcheck watches /dev/shm with fanotify(7), which requires CAP_SYS_ADMIN in \
+            the initial user namespace and Linux 5.17. The kernel reports the process that creates, links or \
+            renames a file there. An object is leaked if the command created it and no other process gave it a \
+            name. Its creator is unknown if it exits before leakcheck can identify it. This is rare, because \
+            leakcheck runs at real-time priority 1 (SCHED_FIFO) where permitted; the command does not. Directories, \
+            and files that the command moved to /dev/shm, are not attributed.\n\n\
+            --trace uses seccomp user notification. It observes the command and all of its descendants and holds \
+            the calling thread until the new segment is known. Segments are unattributed if the calling process is \
+            already traced, for example by a debugger, or if the kernel is older than Linux 5.19. A debugger cannot \
+            attach to a thread while it is held. A command that uses seccomp user notification itself (a container \
+            runtime) fails with EBUSY. Processes that the command leaves running continue: a process named \
+            shmadm-trace answers for them until the last one has exited; if it is killed earlier, their shmget \
+            calls fail with ENOSYS. While a call is held, a signal whose handler does not restart calls can end it \
+            with EINTR, which does not happen without --trace.\n\n\
             Signals sent to leakcheck are passed on to the command, except SIGKILL and those that stop a process.\n\n\
-            Reports have mode 0644 less the umask, whatever file they replace. Only their owner may write them, since \
-            `rm --from` removes what they list. A FIFO, a device or an open descriptor (/dev/stdout, /dev/fd/3) is \
-            written to as it is. A symbolic link is refused, and so is a path through a symbolic link of a user who \
-            is neither root nor the caller, and a FIFO of such a user in a directory like /tmp.",
+            Reports have mode 0644 less the umask, regardless of the file that they replace. Only their owner may \
+            write them, since `rm --from` removes what they list. A FIFO, a device or an open descriptor \
+            (/dev/stdout, /dev/fd/3) is written to directly. leakcheck refuses to write to a symbolic link, through \
+            a symbolic link of a user who is neither root nor the caller, or to a FIFO of such a user in a \
+            directory like /tmp.",
 };
 
 pub(crate) const EXIT_STATUS: &[(u8, &str)] = &[
@@ -89,7 +93,7 @@ pub(crate) const EXIT_STATUS: &[(u8, &str)] = &[
     (125, "leakcheck itself failed: usage error, isolation or tracing not possible, or report not written."),
     (126, "The command cannot be executed."),
     (127, "The command was not found."),
-    (128, "Plus N: signal N ended the command. Any other code is the command's own."),
+    (128, "Signal N terminated the command. Any other code is the command's own."),
 ];
 
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,8 +117,8 @@ Exit codes:
   125            leakcheck itself failed
   126            the command cannot be executed
   127            the command was not found
-  128+N          signal N ended the command
-  other          exit code of the command, also if it failed and leaked memory";
+  128+N          signal N terminated the command
+  other          exit code of the command, even if it failed and leaked memory";
 
 #[derive(Args, Debug)]
 #[command(after_help = EXIT_CODES)]
@@ -123,7 +127,7 @@ pub(crate) struct LeakcheckArgs {
     #[arg(long, value_enum, value_name = "WHEN", default_value = "auto")]
     isolate: IsolateArg,
 
-    /// Observe every shmget call, so that every creator is known
+    /// Observe every shmget call to identify every creator
     #[arg(long)]
     trace: bool,
 

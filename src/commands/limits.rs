@@ -9,11 +9,11 @@ use crate::render::{LIMITS, LimitsReport, limit_rows};
 
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Show the kernel limits and their usage",
-    description: "Shows the kernel's limits for System V shared memory in this IPC namespace, and how much of each is \
-                  used. The rows that begin with POSIX are about the file system of POSIX objects, /dev/shm. Objects \
-                  without a name (unlinked, but still open or mapped) hold what is used beyond the named ones. POSIX_HUGE \
-                  shows which files get huge pages (mount option huge); on a hugetlbfs (--dir), the pool of its page \
-                  size.",
+    description: "Shows the kernel's limits for System V shared memory in this IPC namespace, and how much of each \
+                  is used. The rows that begin with POSIX are about the file system of POSIX objects, /dev/shm. \
+                  Objects without a name (unlinked, but still open or mapped) account for the memory used in \
+                  addition to the named objects. POSIX_HUGE shows which files get huge pages (mount option huge); \
+                  on a hugetlbfs (--dir), the pool of its page size.",
     examples: &[
         ("shmadm limits", "show the limits and their usage"),
         ("shmadm limits --json", "the same as JSON, with exact numbers"),

@@ -9,9 +9,9 @@ use crate::render::{EXTENTS, Format, MapReport, TableStyle, write_map};
 
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Show which parts of a segment or object are in memory or in swap",
-    description: "Shows which parts of a segment or POSIX object are resident, swapped or untouched. The picture divides the segment \
-                  into equal parts, one character each: # is resident, s is swapped, . was never touched, ? cannot be \
-                  determined, and + contains several of these.\n\n\
+    description: "Shows which parts of a segment or POSIX object are resident, swapped or untouched. The picture \
+                  divides the segment into equal parts, one character each: # is resident, s is swapped, . was \
+                  never touched, ? cannot be determined, and + contains several of these.\n\n\
                   map touches no page. Where another process has the segment attached and the caller is privileged, \
                   it is inspected through that attachment and none of its fields change. Otherwise map attaches it \
                   briefly. The file of a POSIX object is inspected, which changes nothing.",
@@ -22,11 +22,11 @@ pub(crate) const MANUAL: Manual = Manual {
     json: "{\"schema\":1,\"id\":5,\"size\":8192,\"page_size\":4096,\"resident\":4096,\"swapped\":0,\"untouched\":4096,\
            \"unknown\":0,\"rss\":4096,\"extents\":[{\"offset\":0,\"length\":4096,\"state\":\"resident\"|\"swapped\"|\"untouched\"|\
            \"unknown\"}]}; \"name\" or \"object\" instead of \"id\" for a POSIX object",
-    notes: "Without privilege, swapped and untouched pages can be distinguished only if nothing is swapped. Of huge \
-            pages only the number of resident pages is known, and that requires privilege.\n\n\
-            Of a POSIX object, swapped pages are distinguished by cachestat(2), which requires Linux 6.5 and permission \
-            to write to the object, or its ownership. Otherwise its data is resident if no swap is in use, and unknown \
-            if some is.",
+    notes: "Without privilege, swapped and untouched pages can be distinguished only if nothing is swapped. For \
+            huge pages, only the number of resident pages is known, and that requires privilege.\n\n\
+            For a POSIX object, cachestat(2) distinguishes swapped pages; this requires Linux 6.5 and write \
+            permission on the object, or ownership of it. Otherwise, data is shown as resident if no swap is in \
+            use, else as unknown.",
 };
 
 const PICTURE: &str = "Each character of the picture is an equal part of the segment:

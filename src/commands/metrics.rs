@@ -17,15 +17,16 @@ use crate::render::{NamespaceMetrics, PosixMetrics, metrics_text};
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Print metrics for Prometheus",
     description: "Prints metrics in OpenMetrics text format for Prometheus, including the textfile collector of \
-                  node_exporter. All metrics are gauges. The labels are ns, the number of the IPC namespace, and \
-                  owner. root always has a series, with zeros if it owns no segment. Unknown values are omitted. \
-                  Metrics that begin with shmadm_posix are about /dev/shm and the POSIX objects in it: dev is the \
-                  device of the file system, state that of the objects.\n\n\
-                  --output replaces the file atomically: a reader never sees a part of it, and it is unchanged if an \
-                  error occurs. The textfile collector reads files whose names end in .prom.\n\n\
+                  node_exporter. All metrics are gauges. The labels are owner and ns (the number of the IPC \
+                  namespace). root always has a series, with zeros if it owns no segment. Unknown values are \
+                  omitted. Metrics that begin with shmadm_posix are about /dev/shm and the POSIX objects in it: dev \
+                  is the device of the file system, state that of the objects.\n\n\
+                  --output replaces the file atomically: a reader never sees a partial file, and it is unchanged if \
+                  an error occurs. The textfile collector reads files whose names end in .prom.\n\n\
                   With --all-ns, shmadm_sysv_namespace_info names the container of each namespace, and \
                   shmadm_posix_instance_info that of each /dev/shm; one that several containers share is reported \
-                  once. shmadm_usage_bytes is what `shmadm usage` shows. --all-ns requires root: namespaces that cannot be entered are omitted with a warning.",
+                  once. shmadm_usage_bytes is what `shmadm usage` shows. Only root can enter all namespaces; those \
+                  that cannot be entered are omitted with a warning.",
     examples: &[
         ("shmadm metrics", "print the metrics of this IPC namespace"),
         (
@@ -35,8 +36,8 @@ pub(crate) const MANUAL: Manual = Manual {
     ],
     json: "--json is a usage error: OpenMetrics text is the machine-readable format. `limits --json` and `list \
            --json` print the same numbers.",
-    notes: "The output file has mode 0644, since collectors run as their own users. A symbolic link is refused, and \
-            so is a path through a symbolic link of a user who is neither root nor the caller.",
+    notes: "The output file has mode 0644, since collectors run as their own users. metrics refuses to write to a \
+            symbolic link, or through a symbolic link of a user who is neither root nor the caller.",
 };
 
 /// Always reported, so that a time series exists before the first segment.

@@ -372,13 +372,13 @@ pub const EXIT_STATUS: &[(u8, &str)] = &[
     (0, "Success."),
     (1, "Failure, several failures with different codes, or a range that exceeds the segment or object."),
     (2, "Usage error; nothing was done."),
-    (3, "Not found: the segment or object, or a holder to detach."),
+    (3, "The segment, object or holder was not found."),
     (4, "Permission denied."),
     (
         5,
-        "Refused by a safety check: the segment or object is in use, its program keeps it, a confirmation is missing, raw \
-         bytes would go to a terminal, a file would be overwritten, another user's segment would be changed, or reading would destroy the segment \
-         (kernel.shm_rmid_forced).",
+        "Refused by a safety check: the segment or object is in use, its program keeps it, a confirmation is \
+         missing, raw bytes would go to a terminal, a file would be overwritten, another user's segment would be \
+         changed, or reading would destroy the segment (kernel.shm_rmid_forced).",
     ),
     (6, "The segment or object already exists."),
 ];

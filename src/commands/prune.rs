@@ -33,24 +33,25 @@ pub(crate) const MANUAL: Manual = Manual {
                   the caller owns or created, that are orphans (not in use, and their creators have exited), and \
                   that have been idle for at least ten minutes.\n\n\
                   Filters select among these, as in list. --owner and --any-owner replace the first condition, \
-                  --older-than the last. --unattached also removes segments in state idle (the creator or last \
-                  user is running) or unknown (that cannot be determined): these processes may still need them. \
-                  Attached segments and those marked for destruction are never removed; use `shmadm rm --force` \
-                  for them.\n\n\
+                  --older-than the last. --unattached also removes segments in state idle (the creator or last user \
+                  is running) or unknown (whether they are running cannot be determined): these processes may still \
+                  need them. Attached segments and those marked for destruction are never removed; use `shmadm rm \
+                  --force` for them.\n\n\
                   For each POSIX object, prune asks the kernel for a write lease, which it grants only if no \
                   process has the object open or mapped. An object is an orphan if the process whose pid is in its \
-                  name has exited, if none of its program's other objects is in use (PostgreSQL and Fast DDS, if \
-                  more than their names shows that they are the program's), or if its name has no pid and every \
-                  process of its owner started after the object was created. --unattached also removes objects in \
-                  state idle or unused, after a second look: a server that restarts opens its objects within \
-                  --settle, and keeps them. An object is never removed if it is in use, if that cannot be \
-                  determined, if its program keeps it between runs or needs it while one of its other objects is \
-                  in use, or if it has several names. Directories and symbolic links are never removed.\n\n\
+                  name has exited, if none of its program's other objects is in use (PostgreSQL and Fast DDS, and \
+                  only if something other than their names proves that they belong to the program), or if its name \
+                  has no pid and every process of its owner started after the object was created. --unattached also \
+                  removes objects in state idle or unused, after a second check: objects that a process opens \
+                  within --settle are kept, such as those of a restarting server. An object is never removed if it \
+                  is in use, if that cannot be determined, if its program keeps it between runs or needs it while \
+                  one of its other objects is in use, or if it has several names. Directories and symbolic links \
+                  are never removed.\n\n\
                   On a terminal prune lists what it would remove and asks. Otherwise it requires --yes. --dry-run \
-                  shows what would be removed and why, without a second look. A summary counts what is kept, by \
+                  shows what would be removed and why, without the second check. A summary counts what is kept, by \
                   reason.\n\n\
                   A process that is exiting still has its segments attached for a moment. prune waits for such \
-                  processes, at most --wait, and then judges the segments that they use.\n\n\
+                  processes for up to --wait, then checks the segments that they use.\n\n\
                   Each segment is checked again immediately before it is removed. One that was attached, used or \
                   changed, or whose state changed, is skipped, which is not an error.",
     examples: &[
@@ -62,17 +63,17 @@ pub(crate) const MANUAL: Manual = Manual {
     ],
     json: "As for rm, with \
            \"skipped\":[{\"id\":7,\"reason\":\"…\",\"ns\":…}],\"kept\":{\"young\":6,\"other_owner\":2,\"idle\":0,\"unknown\":0,\"attached\":1,\"excluded\":0,\"in_use\":0,\"unused\":0,\"persistent\":0,\"directory\":0,\"linked\":0},\"freed\":{\"segments\":2,\"objects\":0,\"size\":8192,\"rss\":4096,\"swap\":0}.",
-    notes: "The kernel has no call that removes a segment only if it is not attached. If another process attaches \
-            a segment between the last check and the removal, the segment is marked for destruction instead: that \
+    notes: "The kernel has no call that removes a segment only if it is not attached. If another process attaches a \
+            segment between the last check and the removal, the segment is marked for destruction instead: that \
             process keeps it, and a warning names the process.\n\n\
-            An object is removed under its lease, so that no process loses one that it uses or is about to open. \
+            An object is removed under its lease, so no process loses one that it uses or is about to open. \
             Meanwhile, for less than a millisecond, its name is .shmadm-aside=NAME. If prune is killed at that \
             moment, the next one restores the name, unless another object has it now. Names of the form \
             .shmadm-aside#INODE.PID, which objects with very long names get, are not restored. Where the kernel or \
-            a sandbox grants no leases, an object is removed only if all processes could be inspected and none \
-            uses it, and the report says so. Stores to mapped pages leave no trace in the times of an object.\n\n\
-            The memory that a removal frees is RSS plus SWAP. SIZE is the requested size, which may never have \
-            been used.",
+            a sandbox grants no leases, an object is removed only if all processes could be inspected and none uses \
+            it, and the report says so. Stores to mapped pages leave no trace in the times of an object.\n\n\
+            The memory that a removal frees is RSS plus SWAP. SIZE is the requested size, which may never have been \
+            used.",
 };
 
 const SELECTION: &str = "By default prune removes segments and objects that
@@ -81,13 +82,13 @@ const SELECTION: &str = "By default prune removes segments and objects that
                               segments, and idle and unused objects that
                               no process opens for 5s (--settle)
   have been idle for 10m      --older-than replaces this
-What is in use is never removed. Processes that are exiting are waited
-for, at most 5s (--wait). Without a terminal, prune requires --yes.
+What is in use is never removed. prune waits up to 5s (--wait) for exiting
+processes. Without a terminal, it requires --yes.
 
 STATE of what is not in use:
   orphan         the creator and the last user have exited
   idle           one of them is running
-  unknown        cannot determine whether they are running
+  unknown        cannot determine whether either is running
   unused         nothing shows which process created the object";
 
 #[derive(Args, Debug)]
@@ -112,7 +113,7 @@ pub(crate) struct PruneArgs {
     #[arg(long, conflicts_with = "sysv")]
     posix: bool,
 
-    /// Also remove those of other users
+    /// Also remove segments and objects of other users
     #[arg(long, conflicts_with_all = ["owner", "mine"])]
     any_owner: bool,
 

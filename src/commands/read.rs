@@ -15,18 +15,18 @@ use crate::ui::Out;
 
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Print the contents of a segment or POSIX object",
-    description: "Prints the contents of a segment or POSIX object: a hex dump, or text up to the first NUL byte (--text), numbers \
-                  (--type), or the bytes themselves (--raw). A range that exceeds it is refused. Raw bytes \
+    description: "Prints the contents of a segment or POSIX object as a hex dump, text up to the first NUL byte \
+                  (--text), numbers (--type) or raw bytes (--raw). A range that exceeds it is an error. Raw bytes \
                   are not written to a terminal.\n\n\
                   read attaches the segment read-only, which updates its attach and detach times and its last user. \
-                  --peek reads through the attachment of another process, so that atime, dtime, lpid and nattch do \
-                  not change. It requires CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE, and also works for segments marked \
+                  --peek reads through the attachment of another process, so atime, dtime, lpid and nattch do not \
+                  change. It requires CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE, and also works for segments marked \
                   for destruction.\n\n\
-                  Untouched pages read as zeros, and reading does not allocate them: with privilege, holes are found \
-                  in the file behind the segment, otherwise with mincore(2). Where neither works, because pages may \
-                  be swapped or are huge, read fails unless --allow-allocation is given.\n\n\
-                  An object is read from its file: that allocates no memory, and changes no time if the caller owns the \
-                  object or has CAP_FOWNER.",
+                  Untouched pages read as zeros, and reading does not allocate them: with privilege, holes are \
+                  found in the file behind the segment, otherwise with mincore(2). Where neither works, because \
+                  pages may be swapped or are huge, read fails unless --allow-allocation is given.\n\n\
+                  An object is read from its file: that allocates no memory, and updates no timestamp if the caller \
+                  owns the object or has CAP_FOWNER.",
     examples: &[
         ("shmadm read 0x4d2 --length 64", "dump the first 64 bytes"),
         ("shmadm read 0x4d2 --raw > segment.bin", "copy the contents to a file"),
@@ -37,8 +37,8 @@ pub(crate) const MANUAL: Manual = Manual {
     ],
     json: "{\"schema\":1,\"id\":5,\"offset\":0,\"hex\":\"…\"}. With --type: \
            {\"schema\":1,\"id\":5,\"offset\":0,\"type\":\"i32\",\"values\":[523]}, where NaN and infinities are \
-           strings. With --text: {\"schema\":1,\"id\":5,\"offset\":0,\"text\":\"…\"}. Of a POSIX object, \"name\" replaces \"id\". --every prints one line of JSON each time.",
-    notes: "read does not synchronize with other processes: the output can contain a part of what is being written.",
+           strings. With --text: {\"schema\":1,\"id\":5,\"offset\":0,\"text\":\"…\"}. For a POSIX object, \"name\" replaces \"id\". --every prints one line of JSON each time.",
+    notes: "read does not synchronize with other processes: the output can contain a partial write.",
 };
 
 #[derive(Args, Debug)]

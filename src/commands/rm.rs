@@ -20,25 +20,24 @@ use crate::render::{RemovalReport, Removed};
 
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Remove segments and POSIX objects",
-    description: "Removes segments and POSIX objects. A segment that is attached is refused, and the error names \
-                  the processes that have it attached. rm first waits for those that are exiting, at most a few \
-                  seconds. --force marks it for destruction: its key is freed now, the memory at the last detach. \
+    description: "Removes segments and POSIX objects. rm refuses to remove an attached segment and names the \
+                  processes that have it attached. It first waits up to a few seconds for those that are exiting. \
+                  --force marks the segment for destruction: its key is freed now, the memory at the last detach. \
                   Nothing can clear the mark, and a program that asks for the key later gets another segment. \
                   `shmadm detach` ends the background attachments of the caller (`attach --background`, `create \
                   --hold`). A segment that is not attached is removed even if its creator or last user is still \
                   running; a status message reports this.\n\n\
-                  An object (/NAME) that a process has open or mapped is refused in the same way. --force removes \
+                  rm also refuses to remove an object (/NAME) that a process has open or mapped. --force removes \
                   its name; the memory is freed when the last process closes and unmaps it. If it cannot determine \
-                  whether a process uses the object, it says so and reports it as unlinked. Without --force, rm also \
+                  whether a process uses the object, it says so and reports it as unlinked. Without --force, rm \
                   refuses an object that its program keeps between runs or needs while one of its other objects is \
-                  in use (STATE kept). An object that has several names (hard links) is always refused.\n\n\
+                  in use (STATE kept). It always refuses an object that has several names (hard links).\n\n\
                   All names are resolved before anything is removed, and each segment or object is checked again \
-                  immediately before its removal. A failure for one does not stop the removal of the others.\n\n\
-                  --from removes the segments that leakcheck reported as leaked (not the unattributed ones), or \
-                  the segments and objects that `prune --dry-run --json` selected. A listed segment is removed \
-                  only if its id, key, creator, change time and size are unchanged, it is in the same IPC \
-                  namespace, and it has not been used since. A listed object is removed only if it is the same \
-                  file and unchanged.",
+                  immediately before its removal. If one fails, the others are still removed.\n\n\
+                  --from removes the segments that leakcheck reported as leaked (not the unattributed ones), or the \
+                  segments and objects that `prune --dry-run --json` selected. A listed segment is removed only if \
+                  its id, key, creator, change time and size are unchanged, it is in the same IPC namespace, and it \
+                  has not been used since. A listed object is removed only if it is the same file and unchanged.",
     examples: &[
         ("shmadm rm 0x4d2", "remove the segment with key 0x4d2, unless it is attached"),
         ("shmadm rm --ignore-missing 0x4d2", "the same, but do not fail if it does not exist"),
@@ -55,13 +54,13 @@ pub(crate) const MANUAL: Manual = Manual {
     json: "{\"schema\":1,\"dry_run\":false,\"removed\":[{segment…,\"outcome\":\"destroyed\"|\"marked\"|\"unlinked\"}],\"failed\":[{\"target\":\"7\",\"error\":\"…\",\"errno\":\"EINVAL\",\"code\":3,\"cause\":\"…\",\"hints\":[\"…\"]}]}",
     notes: "An object is removed under a write lease, which the kernel grants only if no process has it open or \
             mapped. While the lease is held, it is renamed to .shmadm-aside=NAME for about 0.1 ms, so that no \
-            process opens it before its name is removed; if one has tried, the object gets its name back. Where \
-            the lease is not permitted or not supported, a scan of all processes decides, and the report says so. \
-            The object is refused if some processes cannot be inspected.\n\n\
-            If leakcheck isolated its command, nothing is removed unless --ns names that IPC namespace: it no \
-            longer exists, unless the command left processes running in it.\n\n\
-            A FILE of a user who is neither root nor the caller is refused, and so is one that its group or other \
-            users can write: they could add segments to it. Standard input and descriptors that the caller opened \
+            process opens it before its name is removed; if a process has tried to, the name is restored. Where the \
+            lease is not permitted or not supported, a scan of all processes decides, and the report says so. rm \
+            refuses to remove the object if some processes cannot be inspected.\n\n\
+            If leakcheck isolated its command, nothing is removed unless --ns names that IPC namespace, which \
+            exists only while processes that the command left run in it.\n\n\
+            rm refuses a FILE that belongs to another user (except root), or that its group or other users can \
+            write to: they could add segments to it. Standard input and descriptors that the caller opened \
             (/dev/stdin, /dev/fd/3, a process substitution) are always read.",
 };
 

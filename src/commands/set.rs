@@ -11,14 +11,14 @@ use crate::render::Failure;
 
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Change owner, group, mode, memory lock or size",
-    description: "Changes the owner, group, mode or memory lock of segments, and the owner, group, mode or size of POSIX \
-                  objects. Fields without an option keep their values. Only the owner, the creator and a privileged user \
-                  can change a segment; only the owner and a privileged user can change an object.\n\n\
-                  --lock keeps the pages of a segment in memory (SHM_LOCK), --unlock lets the kernel swap them again.\n\n\
-                  --size grows or shrinks an object; the size of a segment cannot change. Shrinking an object in use is \
-                  refused without --force: a process that touches a page after the new end receives SIGBUS.\n\n\
-                  All names are resolved before anything is changed. A failure for one segment or object does not stop \
-                  the change of the others.",
+    description: "Changes the owner, group, mode or memory lock of segments, and the owner, group, mode or size of \
+                  POSIX objects. Fields without an option keep their values. Only the owner, the creator and a \
+                  privileged user can change a segment; only the owner and a privileged user can change an object.\n\n\
+                  --lock keeps the pages of a segment in memory (SHM_LOCK); --unlock lets the kernel swap them \
+                  again.\n\n\
+                  --size grows or shrinks an object; the size of a segment cannot change. Shrinking an object in \
+                  use requires --force: a process that touches a page beyond the new end receives SIGBUS.\n\n\
+                  All names are resolved before anything is changed. If one fails, the others are still changed.",
     examples: &[
         ("shmadm set 0x4d2 --mode 640", "allow the group to read"),
         ("shmadm set 0x4d2 --lock", "lock the segment in memory"),
@@ -31,11 +31,11 @@ pub(crate) const MANUAL: Manual = Manual {
     json: "{\"schema\":1,\"segment\":{…}}, or \"object\" for a POSIX object, after the change. For several: \
            {\"schema\":1,\"segments\":[…],\"objects\":[…],\"failed\":[…]}, with the failures as in the report of rm.",
     notes: "Owner, group and mode are changed by one call (IPC_SET), which updates the change time; --lock and \
-            --unlock do not. The creator can always change and remove the segment, whichever user owns it. Huge pages are \
-            never swapped: locking them only sets the flag.\n\n\
-            In a user namespace, the kernel shows every user and group without a mapping as the same overflow number \
-            (65534, nobody). IPC_SET sets owner, group and mode together, so it would replace such an owner or group. \
-            This is refused unless --owner or --group names the new one.",
+            --unlock do not. The creator can always change and remove the segment, regardless of its owner. Huge \
+            pages are never swapped: locking them only sets the flag.\n\n\
+            In a user namespace, the kernel shows every user and group without a mapping as the same overflow \
+            number (65534, nobody). IPC_SET sets owner, group and mode together, so it would replace such an owner \
+            or group. set refuses this unless --owner or --group names the new one.",
 };
 
 #[derive(Args, Debug)]

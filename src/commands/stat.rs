@@ -14,10 +14,11 @@ use crate::render::{
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Show all fields of segments and POSIX objects",
     description: "Shows every field of the named segments and objects, one per line, in the order in which they are \
-                  named. Those that do not exist are reported; the others are still shown. For a segment that is marked \
-                  for destruction, the key that it had is shown if a visible process has it attached.\n\n\
-                  For a named semaphore (sem:/NAME), stat shows its value and the number of waiters, which it reads \
-                  from the file. Killed waiters remain counted. --probe asks the kernel for a write lease, as in list.",
+                  named. Those that do not exist are reported; the others are still shown. For a segment that is \
+                  marked for destruction, its former key is shown if a visible process has it attached.\n\n\
+                  For a named semaphore (sem:/NAME), stat shows its value and the number of waiters (including \
+                  killed ones), which it reads from the file. --probe asks the kernel for a write lease, as in \
+                  list.",
     examples: &[
         ("shmadm stat 0x4d2", "show everything about the segment with key 0x4d2"),
         ("shmadm stat 0x4d2 --json", "the same as JSON"),

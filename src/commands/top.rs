@@ -18,7 +18,7 @@ use crate::render::{
 };
 
 pub(crate) const MANUAL: Manual = Manual {
-    summary: "Show how the shared memory of the machine changes",
+    summary: "Show shared memory usage continuously",
     description: "Shows what usage shows, every second (--every), with the change per second. Below are the \
                   largest segments and objects: those of every /dev/shm, including unlinked ones, memfds, shared \
                   anonymous memory, and the segments of all IPC namespaces. It removes nothing.\n\n\
@@ -40,8 +40,8 @@ pub(crate) const MANUAL: Manual = Manual {
            \"largest\":[{\"target\":\"65538\"|\"/psm_1a2b3c4d\"|\"obj:0:27:4\",\"ns\":…,\"source\":\"sysv\", \"uid\":0,\"owner\":\"root\",\"container\":null,\"product\":null, \"size\":…,\"rss\":…,\"swap\":0,\"change\":null}]}, \
            one line per round. The fields of usage follow \"change\". Changes are bytes per second since the previous round; \
            \"sources\" and \"groups\" have them as well, as \"change\", from the second round on.",
-    notes: "A segment or object that was created since the previous round has its whole memory as its change; what was \
-            removed has no row.\n\n\
+    notes: "For a segment or object that was created since the previous round, the change is its entire memory; \
+            removed ones are not listed.\n\n\
             The terminal is also restored after a signal. Ctrl-Z (SIGTSTP) stops the program, and fg continues it. \
             Warnings are printed before the first round only.",
 };

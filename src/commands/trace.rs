@@ -15,20 +15,20 @@ use crate::model::parse_pid;
 use crate::process::{Observed, trace_command, trace_process};
 
 pub(crate) const MANUAL: Manual = Manual {
-    summary: "Run a command and show its calls on shared memory",
-    description: "Runs a command, or attaches to a process (--pid), and prints each of its calls on System V \
-                  segments with decoded arguments and the result, as strace(1) does. A failed call is followed by \
-                  the cause and the hints that create, attach or rm would print, but from the point of view of the \
+    summary: "Trace the shared memory calls of a command or process",
+    description: "Runs a command, or attaches to a process (--pid), and prints each of its System V shared memory \
+                  calls with decoded arguments and the result, as strace(1) does. A failed call is followed by the \
+                  cause and the hints that create, attach or rm would print, but from the point of view of the \
                   traced process: its user, limits and IPC namespace.\n\n\
                   With --posix, calls on POSIX objects are shown too: open, openat, link and unlink below /dev/shm \
-                  (--dir), which shm_open(3), sem_open(3) and shm_unlink(3) make, ftruncate and mmap of these \
-                  files, and memfd_create.\n\n\
+                  (--dir), as made by shm_open(3), sem_open(3) and shm_unlink(3); ftruncate and mmap of these \
+                  files; and memfd_create.\n\n\
                   Children and threads are traced as well. The trace ends when the last of these processes has \
                   exited. The output goes to standard error or FILE; standard output belongs to the command. The \
                   exit code is that of the command.\n\n\
                   With --pid, the trace ends when the process and the children that it started during the trace \
-                  have exited, or on Ctrl-C, after which the process continues. If shmadm is killed, a command \
-                  that it started is killed too, and a process to which it attached continues.",
+                  have exited, or on Ctrl-C, after which the process continues. If shmadm is killed, a command that \
+                  it started is killed too, and a process to which it attached continues.",
     examples: &[
         ("shmadm trace -- sh -c 'shmadm rm $(shmadm create)'", "show the calls of a command and its children"),
         ("shmadm trace --failed --summary -- shmadm create", "show failed calls only, and a summary at the end"),
@@ -38,17 +38,17 @@ pub(crate) const MANUAL: Manual = Manual {
            one line per call, on standard output or in FILE. --summary adds a last line, {\"schema\":1, \"summary\":[{\"pid\":4711, \"command\":\"./server\", \"calls\":{\"shmget\":{\"made\":2, \"failed\":1}}, \"created\":[4], \"leaked\":[4]}]}.",
     notes: "A command is stopped only at these calls, by a seccomp filter, and otherwise runs at full speed. \
             Without CAP_SYS_ADMIN the filter requires no_new_privs; setuid programs then run without their \
-            privileges, as under every tracer without privileges. Where no filter can be installed, where a filter \
-            of a sandbox decides first, once a process installs a filter of its own, and with --pid, the processes \
-            are stopped at each system call, which is slow.\n\n\
+            privileges, as under any unprivileged tracer. The processes are stopped at every system call, which is \
+            slow, if no filter can be installed, if a sandbox's filter decides first, after a process installs its \
+            own filter, and with --pid.\n\n\
             [PID] precedes each call, or [PID:THREAD] if a thread other than the first made it. A call without a \
             result (?) did not return, will be repeated after a signal, or was denied by a seccomp filter with \
             SIGSYS.\n\n\
             No other tracer, such as a debugger, can attach to a traced process. Calls of 32-bit programs are not \
             decoded; a warning names the process. A child that was started with CLONE_UNTRACED is not traced, and \
             its calls fail with ENOSYS.\n\n\
-            Attaching can end a call that waits, such as epoll_wait(2) or semop(2), with EINTR, as a stop and \
-            SIGCONT do; detaching cannot.\n\n\
+            Attaching can end a call that waits, such as epoll_wait(2) or semop(2), with EINTR, as stopping and \
+            continuing the process can; detaching cannot.\n\n\
             Signals sent to shmadm are passed on to the command, except SIGKILL, SIGURG, and those that stop a \
             process. After the command has exited, they are passed on to the processes that it left running.\n\n\
             FILE is replaced; its mode is 0644 less the umask. A FIFO, a device or an open descriptor (/dev/fd/3) \
@@ -57,24 +57,24 @@ pub(crate) const MANUAL: Manual = Manual {
 };
 
 pub(crate) const EXIT_STATUS: &[(u8, &str)] = &[
-    (0, "The command succeeded; with --pid, the process has ended, or the trace was ended by a signal."),
+    (0, "The command succeeded; with --pid, the process has exited, or a signal ended the trace."),
     (125, "trace itself failed: usage error, tracing not permitted, or output not written."),
     (126, "The command cannot be executed."),
     (127, "The command was not found."),
-    (128, "Plus N: signal N ended the command. Any other code is the command's own."),
+    (128, "Signal N terminated the command. Any other code is the command's own."),
 ];
 
 const EXIT_CODES: &str = "Exit codes:
   125            trace itself failed
   126            the command cannot be executed
   127            the command was not found
-  128+N          signal N ended the command
+  128+N          signal N terminated the command
   other          exit code of the command; with --pid 0";
 
 #[derive(Args, Debug)]
 #[command(after_help = EXIT_CODES)]
 pub(crate) struct TraceArgs {
-    /// Trace the process PID, which is running already
+    /// Trace the running process PID
     #[arg(short, long, value_name = "PID", value_parser = parse_pid, conflicts_with = "command")]
     pid: Option<i32>,
 
@@ -94,7 +94,7 @@ pub(crate) struct TraceArgs {
     #[arg(long)]
     summary: bool,
 
-    /// Accepted for users of strace: children and threads are always traced
+    /// Accepted as in strace: children and threads are always traced
     #[arg(short, long)]
     follow: bool,
 

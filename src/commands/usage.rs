@@ -10,19 +10,20 @@ use crate::render::{By, Column, Format, RowKind, TableStyle, USAGE_DROP_ORDER, U
 
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Show what the machine's shared memory consists of",
-    description: "Adds up everything that the kernel counts as Shmem (shown as \"shared\" by free): tmpfs file systems, \
-                  POSIX objects, memfds, shared anonymous mappings and System V segments, in all namespaces. The rows \
-                  are followed by their sum, the kernel's sum, and the difference with its possible reasons.\n\n\
-                  RSS is resident memory; swapped pages are not part of Shmem. Objects without a name (unlinked, but \
-                  still in use) are included in /dev/shm. COUNT is the number of objects, segments or file systems \
-                  that have memory; it is unknown if some of the processes that use them cannot be seen. By process, user, \
-                  container or program, the files of a tmpfs are counted instead of the tmpfs.\n\n\
+    description: "Adds up everything that the kernel counts as Shmem (shown as \"shared\" by free): tmpfs file \
+                  systems, POSIX objects, memfds, shared anonymous mappings and System V segments, in all \
+                  namespaces. The rows are followed by their total, the kernel's total, and the difference with its \
+                  possible reasons.\n\n\
+                  RSS is resident memory; swapped pages are not part of Shmem. Objects without a name (unlinked, \
+                  but still in use) are included in /dev/shm. COUNT is the number of objects, segments or file \
+                  systems that have memory; it is unknown if some of the processes that use them cannot be seen. By \
+                  process, user, container or program, the files of a tmpfs are counted instead of the tmpfs.\n\n\
                   --by shows the same memory by file system (instance), process, user, control group, container or \
-                  program. By process, an object is divided evenly among the processes that use it, and a file system \
-                  that is mounted nowhere among those that have files on it open; memory that no \
-                  process uses has a row without a name. By control group, the numbers are the kernel's: a page is \
-                  charged to the group of the process that first touched it, even after that process has exited. Only the \
-                  kernel's sum follows these rows.\n\n\
+                  program. By process, an object is divided evenly among the processes that use it, and a file \
+                  system that is mounted nowhere among those that have files on it open; memory that no process \
+                  uses has a row without a name. By control group, the numbers are the kernel's: a page is charged \
+                  to the group of the process that first touched it, even after that process has exited. Only the \
+                  kernel's total is shown below these rows.\n\n\
                   Only root can see the processes of other users and other mount namespaces. Nothing is estimated: \
                   memory that cannot be seen is shown as not accounted for.",
     examples: &[
@@ -36,9 +37,10 @@ pub(crate) const MANUAL: Manual = Manual {
            \"instances\":[{\"dev\":\"0:27\",\"mount\":\"/dev/shm\",\"mnt_ns\":…,\"container\":null, \"size\":…,\"used\":…,\"inodes\":…,\"inodes_used\":…,\"unlinked\":0}], \
            \"hugetlb\":{\"files\":0,\"memfd\":0,\"sysv\":0}, \"by\":\"source\",\"groups\":[{\"name\":\"4711\",\"detail\":\"…\", \"rss\":…,\"swap\":0,\"size\":…,\"count\":1}]}. \
            Sizes are bytes. A source with \"within\" is part of that one. \"unexplained\" is \"shmem\" minus \"accounted\"; it can be negative.",
-    notes: "The swapped bytes of a file are known only to a caller who may write it; otherwise SWAP is unknown and \
-            RSS includes them. hugetlbfs and huge pages are not part of Shmem; JSON reports them in \"hugetlb\". The page size of a segment \
-            is known only while a process has it attached: an unattached one with huge pages is counted as System V.\n\n\
+    notes: "The swapped bytes of a file are known only to a caller who may write to it; otherwise SWAP is unknown \
+            and RSS includes them. hugetlbfs and huge pages are not part of Shmem; JSON reports them in \
+            \"hugetlb\". The page size of a segment is known only while a process has it attached: an unattached \
+            one with huge pages is counted as System V.\n\n\
             The kernel uses some Shmem itself, for example for the initial RAM file system.",
 };
 

@@ -21,20 +21,20 @@ pub(crate) const MANUAL: Manual = Manual {
     description: "Shows the processes that have segments attached, one row per process: with the number of \
                   attachments, the access and the command. With --mappings it shows one row per mapping, with the \
                   address.\n\n\
-                  A second table shows the processes that have POSIX objects (/NAME) open or mapped. HOW is \
-                  mapped, open, both, or private (a copy-on-write mapping). With --mappings it shows one row per \
-                  descriptor and mapping. For each object of which no user is found, who asks the kernel for a write \
-                  lease, which it grants only if no process has the object open or mapped.\n\n\
-                  Filters select segments and objects, as in list. --pid shows what a process has attached, open \
-                  or mapped, with sizes and a total; other processes are then not shown.\n\n\
-                  Without SEGMENT all segments and objects are shown. In scripts, use --all for that: an empty \
-                  command substitution is not distinguishable from no SEGMENT at all.\n\n\
+                  A second table shows the processes that have POSIX objects (/NAME) open or mapped. HOW is mapped, \
+                  open, both, or private (a copy-on-write mapping). With --mappings it shows one row per descriptor \
+                  and mapping. For each object for which no user is found, who asks the kernel for a write lease, \
+                  which it grants only if no process has the object open or mapped.\n\n\
+                  Filters select segments and objects, as in list. --pid shows what a process has attached, open or \
+                  mapped, with sizes and a total; other processes are then not shown.\n\n\
+                  Without SEGMENT all segments and objects are shown. In scripts, use --all: an empty command \
+                  substitution cannot be distinguished from an omitted SEGMENT.\n\n\
                   Attachments that cannot be found are reported with the reason: permission (processes of other \
                   users), pid-namespace (processes outside this pid namespace), in-flight (processes that attached \
                   or detached during the search), exiting (processes that are being killed or have released their \
-                  memory maps, which are named) or unknown. Only if nothing was attached or detached during the \
-                  search is permission, pid-namespace or exiting reported. Times have whole seconds, so who can \
-                  take a second longer to determine that.",
+                  memory maps, which are named) or unknown. permission, pid-namespace and exiting are reported only \
+                  if nothing was attached or detached during the search. The kernel records these times in whole \
+                  seconds, so who may need an extra second.",
     examples: &[
         ("shmadm who 0x4d2", "show the processes that have the segment with key 0x4d2 attached"),
         ("shmadm who --all", "the same for all segments and objects"),
@@ -44,15 +44,17 @@ pub(crate) const MANUAL: Manual = Manual {
     ],
     json: "{\"schema\":1,\"segments\":[{\"id\":5,\"ns\":…,\"nattch\":3,\"found\":2,\"attachments\":[{\"pid\":1,\"uid\":0,\"user\":\"root\",\"command\":\"…\",\"address\":\"0x…\",\"size\":4096,\"access\":\"rw\"|\"ro\",\"ns\":…,\"certain\":true,\"shared_with\":null}],\"hidden\":[{\"reason\":\"permission\"|\"pid-namespace\"|\"in-flight\"|\"exiting\"|\"unknown\",\"count\":1,\"pids\":null}],\"container\":null,\"former_key\":null}],\"objects\":[…]|null}",
     notes: "A descriptor opened with O_PATH gives no access to the contents of an object, so who, list, rm and \
-            prune do not count it as a use. For an object without a name, who shows it, since it keeps the memory.\n\n\
+            prune do not count it as a use. For an unlinked object, who does show it, because it keeps the memory \
+            allocated.\n\n\
             nattch counts mappings, not processes: fork(2) copies them, mprotect(2) splits them, and two processes \
-            that share an address space have one between them. ATTACHES is the number of mappings of a process.\n\n\
+            that share an address space share one mapping. ATTACHES is the number of mappings of a process.\n\n\
             A mapping is identified by the device, by the inode number, which is the id of the segment, and by the \
-            IPC namespace; its name proves nothing. With CAP_SYS_ADMIN, segments with the same id are \
-            distinguished by the file behind the mapping. `certain` is false where the mapping may belong to a \
-            segment of another namespace: without the capability, or if the process is no longer in the namespace.\n\n\
-            A segment that is marked for destruction has lost its key. Its mappings still have it in their name: \
-            that is `former_key`. If SEGMENT is a key, a warning names such segments that had it.",
+            IPC namespace; its name proves nothing. With CAP_SYS_ADMIN, segments with the same id are distinguished \
+            by the file behind the mapping. `certain` is false where the mapping may belong to a segment of another \
+            namespace: without the capability, or if the process is no longer in the namespace.\n\n\
+            A segment that is marked for destruction has lost its key. Its mappings still contain it in their \
+            names; it is reported as `former_key`. If SEGMENT is a key, a warning names marked segments that had \
+            this key.",
 };
 
 #[derive(Args, Debug)]

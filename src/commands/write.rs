@@ -21,13 +21,13 @@ use crate::query::size_errno;
 use crate::ui::Progress;
 
 pub(crate) const MANUAL: Manual = Manual {
-    summary: "Write into a segment or POSIX object",
-    description: "Writes into a segment or POSIX object: TEXT, numbers with --type, bytes with --hex, one repeated byte with --fill, \
-                  a file with --input, or else standard input. Nothing is appended, not even a newline or NUL byte. \
-                  TEXT that begins with - must follow --.\n\n\
-                  A range that exceeds the segment or object is refused before a byte is written: neither ever grows (`shmadm \
-                  set --size` enlarges an object). \
-                  Standard input of unknown length fills it and then fails, reporting the number of bytes written.",
+    summary: "Write to a segment or POSIX object",
+    description: "Writes to a segment or POSIX object: TEXT, numbers with --type, bytes with --hex, one repeated \
+                  byte with --fill, a file with --input, or else standard input. Nothing is appended, not even a \
+                  newline or NUL byte. TEXT that begins with - must follow --.\n\n\
+                  A range that exceeds the segment or object is an error, and nothing is written: write never \
+                  enlarges either (`shmadm set --size` enlarges an object). If standard input of unknown length is \
+                  too long, write fills the segment or object, then fails and reports the number of bytes written.",
     examples: &[
         ("shmadm write 0x4d2 'hello'", "write five bytes and nothing after them"),
         ("shmadm write 0x4d2 --type i32 523 -1 --offset 8", "write two integers at offset 8"),
@@ -39,7 +39,7 @@ pub(crate) const MANUAL: Manual = Manual {
         ),
     ],
     json: "{\"schema\":1,\"id\":5,\"offset\":0,\"written\":12}; \"name\" or \"object\" instead of \"id\" for a POSIX object",
-    notes: "write does not synchronize with other processes: a reader can see a part of the new bytes.",
+    notes: "write does not synchronize with other processes: a reader can see a partial write.",
 };
 
 #[derive(Args, Debug)]

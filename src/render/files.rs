@@ -89,7 +89,7 @@ pub(crate) static FILE: &[Column<Object>] = &[
         posix(object, |posix| Cell::of(posix.value, Cell::number))
     })
     .needs(Needs::CONTENTS),
-    right("WAITERS", "waiters", "processes that wait for a named semaphore; killed ones remain counted", |object| {
+    right("WAITERS", "waiters", "processes that wait for a named semaphore, including killed ones", |object| {
         posix(object, |posix| Cell::of(posix.waiters, Cell::number))
     })
     .needs(Needs::CONTENTS),

@@ -19,15 +19,15 @@ use crate::process::Role;
 
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Show the life of a segment, with a writer and a reader",
-    description: "Shows the life of a segment with real system calls: this process creates the segment; two others, a \
-                  writer and a reader, attach it, use it and detach; then it is destroyed. Each step is explained. \
-                  The segment is removed at the end unless --keep is given, also after Ctrl-C.\n\n\
+    description: "Shows the life of a segment with real system calls: this process creates the segment; two others, \
+                  a writer and a reader, attach it, use it and detach; then it is destroyed. Each step is \
+                  explained. Unless --keep is given, the segment is removed at the end, even after Ctrl-C.\n\n\
                   `demo writer` and `demo reader` run the two halves in separate terminals. They write and read a \
                   native 32-bit integer, 0 to 999, at offset 0 of the one-page segment with key 1234, as any other \
                   program could. The half that starts first creates the segment and removes it when it ends.\n\n\
                   The writer writes to an existing segment only if it looks like the demo's: one page, with such an \
-                  integer at offset 0 and zeros after it, and no process of another user has it attached. Otherwise it \
-                  refuses (exit code 5); in that case, run the writer and the reader with another key (--key).",
+                  integer at offset 0 and zeros after it, and no process of another user has it attached. Otherwise \
+                  it refuses (exit code 5); in that case, run the writer and the reader with another key (--key).",
     examples: &[
         ("shmadm demo --interval 100ms", "watch the life of a segment, faster than by default"),
         ("shmadm demo writer --rounds 2 --interval 100ms", "run the writer in one terminal"),
@@ -63,7 +63,7 @@ enum RoleCommand {
     /// Write an integer every second until Ctrl-C
     #[command(after_help = "The writer attaches the segment with key 1234, or creates it, and stores a random 32-bit \
                             integer at offset 0 in each round. At the end it detaches the segment, and removes it if \
-                            it created it. A segment that looks like that of another program is not written to.")]
+                            it created it. The writer does not write to a segment that looks like another program's.")]
     Writer(PaceArgs),
     /// Read the integer every second until Ctrl-C
     #[command(

@@ -17,9 +17,9 @@ use crate::ui::{Key, Look, Screen};
 const HELP: &str = "\
 q, F10     quit
 ?, F1      show this page
-/, F4      show names that contain a text; Enter ends it
-s, F6      sort by the next of rss, change, size, name
-b          group the memory by the next of source, instance,
+/, F4      filter by name; Enter ends the input
+s, F6      change the sort order: rss, change, size, name
+b          change the grouping: source, instance,
            process, user, cgroup, container, product
 w          show the processes that use the selected segment
            or object, or the first one

@@ -164,7 +164,7 @@ fn a_small_screen_cuts_no_words_of_the_status_and_the_help() {
     top.wait("a whole status", |screen| is_whole(&screen[1]));
     top.press("?");
     let help = top.shows("Escape     clear the selection and the filter");
-    for end in ["; Enter ends it", " source, instance,", " the selected segment", " a segment or object"] {
+    for end in ["; Enter ends the input", " source, instance,", " the selected segment", " a segment or object"] {
         assert!(help.iter().any(|line| line.ends_with(end)), "{help:#?}");
     }
     top.press("q");
