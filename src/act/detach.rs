@@ -101,7 +101,7 @@ fn no_holder(system: &System, seen: &Object, pid: Option<i32>, ours: &[i32]) -> 
     if let Some(first) = ours.first() {
         let pids = ours.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         let detach = shmadm("detach").arg(ident.typed());
-        let Some(refusal) = refusal(&format!("the holders of user {user} are: {pids}")) else { return not_attached() };
+        let Some(refusal) = refusal(&format!("user {user}'s holders: pid {pids}")) else { return not_attached() };
         return refusal
             .hint("end all of them", detach.clone())
             .hint("end one of them", detach.arg("--pid").arg(first.to_string()));

@@ -40,7 +40,7 @@ pub(super) fn reason_to_keep(system: &System, seen: &Object) -> Result<Option<Ke
         Some(Hint::new(format!("let {product} clean up"), program(cleanup)))
     };
     if seen.posix().keep {
-        let reason = format!("it is kept between runs by {product}");
+        let reason = format!("{product} keeps it between runs");
         return Ok(Some(Keep { reason, cause: None, cleanup: cleanup() }));
     }
     let Some(used) = needed_by(system, &[seen])?.pop().flatten() else { return Ok(None) };

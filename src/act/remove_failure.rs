@@ -95,7 +95,7 @@ impl Failure {
                 let error = error.cause(why_unknown(system, object, errno, call));
                 let error = if (errno, call) == (Errno::EACCES, "open") && system.is_caller(object.uid) {
                     let set = shmadm("set").arg(ident.typed()).arg("--mode").arg("0600");
-                    error.hint("permit yourself to open it", set)
+                    error.hint("give yourself access", set)
                 } else {
                     error
                 };

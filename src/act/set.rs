@@ -54,7 +54,7 @@ pub(crate) fn set(system: &System, seen: &Object, change: Change) -> Result<(), 
         match change.lock {
             Some(lock) if lock != segment.sysv().locked && sys::lock(id, segment.sysv().locked).is_err() => {
                 let (state, option) = if lock { ("locked", "--unlock") } else { ("unlocked", "--lock") };
-                error.hint(format!("the segment is still {state}; restore it"), shmadm(format!("set {id} {option}")))
+                error.hint(format!("the segment is still {state}; undo that"), shmadm(format!("set {id} {option}")))
             }
             _ => error,
         }

@@ -36,7 +36,7 @@ pub(super) fn report(error: clap::Error, program: &clap::Command, arguments: &[O
         let usage = Error::new(Kind::Usage, format!("unexpected argument '{word}' found"));
         let others: Vec<_> = words.iter().filter(|other| **other != word).map(OsString::from).collect();
         let command = shmadm("").args(&others).arg("--").arg(word);
-        let usage = if takes_text { usage.hint("write a text that starts with - after --", command) } else { usage };
+        let usage = if takes_text { usage.hint("put text that starts with - after --", command) } else { usage };
         return super::report(ui, usage, json, codes);
     }
     let hint = equivalents::hint(&error, called, &words);

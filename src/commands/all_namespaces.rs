@@ -181,7 +181,9 @@ pub(crate) fn warn_of_strays(context: &mut Context, strays: &[(ShmId, SegmentUse
             "could not be entered, or no longer has a process and exists only because of this attachment"
         };
         let pids = pids.join(", ");
-        context.ui.warning(&format!("pid {pids} has a segment with id {id} attached whose IPC namespace {why}"));
+        context
+            .ui
+            .warning(&format!("pid {pids} has segment {id} of another IPC namespace attached; that namespace {why}"));
     }
 }
 

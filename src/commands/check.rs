@@ -144,7 +144,7 @@ pub(crate) fn run(args: &CheckArgs, context: &mut Context) -> Result<Exit, Error
     let system = context.system.renewed();
     let Some(measured) = with_timeout(args.timeout, move || measure(&system, &measures)) else {
         return Err(Error::new(Kind::Failed, format!("the check timed out after {:?}", args.timeout))
-            .cause("reading the segments and their processes took longer")
+            .cause("reading the segments and their processes takes longer than the time limit")
             .hint("allow more time", again("--timeout 60")));
     };
     let measured = measured?;
@@ -198,7 +198,7 @@ fn measure(system: &System, measures: &[Measure]) -> Result<Measured, Error> {
 fn uncounted(measure: Measure, usage: &PosixUsage) -> Error {
     let cause = match measure {
         Measure::ShmInodes => "its number of inodes is not limited",
-        _ if usage.used.is_none() => "its size is not limited, so that the kernel does not count what is used",
+        _ if usage.used.is_none() => "its size is not limited, so the kernel does not count what is used",
         _ => {
             "it is not the root of its file system, another mount covers a part of it, or you are not permitted to read a \
              directory in it"
@@ -243,7 +243,9 @@ fn reading(rule: Rule, measured: &Measured) -> Result<Reading, Error> {
     let ranges = || [&reading.warning, &reading.critical].into_iter().flatten();
     if let Some(range) = ranges().find(|range| range.is_inverted(limit)) {
         let (text, name, absolute) = (range.text(), measure.as_str(), range.absolute(limit));
-        return Err(usage_error(format!("invalid range {text:?} for {name}: with the current limit it is {absolute}")));
+        return Err(usage_error(format!(
+            "invalid range {text:?} for {name}: with the current limit, its start exceeds its end ({absolute})"
+        )));
     }
     // The status must be the same for any number of orphans.
     let changes = ranges().flat_map(|range| range.change_points(limit));

@@ -128,7 +128,7 @@ fn print_segments(
 fn read(path: &Path) -> Result<Listing, Error> {
     let (name, text) = read_whole(path, |_| Ok(()))?;
     parse_listing(&text).map_err(|problem| {
-        Error::new(Kind::Failed, format!("cannot compare {name}: it is not a listing of segments"))
+        Error::new(Kind::Failed, format!("cannot compare {name}: it is not a listing"))
             .target(&*name)
             .cause(problem)
             .hint("write the listing with this command, without -o", shmadm("list --json"))

@@ -227,12 +227,12 @@ impl LeakcheckArgs {
             return Err(usage_error("--ns and --isolate always cannot be combined"));
         }
         if context.json() {
-            return Err(usage_error("--json would mix with what the command prints")
+            return Err(usage_error("--json would be mixed with the command's own output")
                 .hint("write JSON to a file", again("--report leaks.json").without(&["json", "format"])));
         }
         for (option, path) in [("--report", &self.report), ("--junit", &self.junit)] {
             if path.as_deref().is_some_and(is_dash) {
-                return Err(usage_error(format!("{option} - would mix with what the command prints"))
+                return Err(usage_error(format!("{option} - would be mixed with the command's own output"))
                     .hint("write a file of that name", again(&format!("{option} ./-"))));
             }
         }

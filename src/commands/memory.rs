@@ -295,7 +295,7 @@ fn explain(Possible { reason, count }: Possible) -> Option<String> {
         Unseen::InFlight => format!("{count} sockets have descriptors in flight"),
         Unseen::Permission => format!("{} cannot be inspected", counted(count, "process")),
         Unseen::PidNamespace => "processes outside this pid namespace".to_owned(),
-        Unseen::HiddenMount => format!("{} below other mounts", counted(count, "file system")),
+        Unseen::HiddenMount => format!("{} hidden by other mounts", counted(count, "file system")),
         // Always possible.
         Unseen::Kernel => return None,
     })

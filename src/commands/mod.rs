@@ -248,7 +248,7 @@ fn create_guarded(
     let mut guard = None;
     let opened = act::create_with(system, creation, |key, size, flags| {
         let start = || {
-            let warn = |error: &Error| ui.warning(&format!("{error}: if this command is killed, the segment stays"));
+            let warn = |error: &Error| ui.warning(&format!("{error}: if this command is killed, the segment remains"));
             Guard::start().inspect_err(warn).ok()
         };
         match guard.get_or_insert_with(start) {

@@ -222,7 +222,7 @@ fn copy(
         return Ok(());
     }
     let name = path_text(path);
-    Err(Error::new(Kind::Failed, format!("{name} changed while it was restored"))
+    Err(Error::new(Kind::Failed, format!("{name} changed while being restored"))
         .target(name)
         .cause(format!("the bytes written do not match the recorded checksum; the {} was removed", sidecar.noun())))
 }
@@ -347,7 +347,7 @@ fn verify(context: &Context, path: &Path, file: &File, sidecar: &Sidecar) -> Res
 fn unreadable(path: &Path, error: &io::Error, call: &'static str) -> Error {
     let name = path_text(path);
     if error.kind() == io::ErrorKind::UnexpectedEof {
-        return Error::new(Kind::Failed, format!("{name} was truncated while it was read")).target(name);
+        return Error::new(Kind::Failed, format!("{name} was truncated while being read")).target(name);
     }
     super::unreadable(&name, error, call)
 }

@@ -143,7 +143,7 @@ fn listed(context: &mut Context, file: &Path) -> Result<Resolved, Error> {
     }
     if !list.leaked_objects.is_empty() {
         let count = counted(list.leaked_objects.len() as u64, "leaked object");
-        context.ui.status(&format!("ignored {count}: only the segments of such a report are removed"));
+        context.ui.status(&format!("ignored {count}: rm --from removes only the segments in a leakcheck report"));
     }
     let is_isolated = list.isolation.is_some_and(|isolation| isolation != Isolation::None);
     let census = LazyCell::new(|| census(&context.system).ok());
@@ -179,12 +179,12 @@ fn check_owner(context: &Context, file: &Path, opened: &File) -> Result<(), Erro
     } else if !act::is_root_or_caller(metadata.uid()) {
         format!("it belongs to user {}", context.system.user(metadata.uid()))
     } else if mode & WRITABLE_BY_OTHERS != 0 {
-        format!("users other than its owner can write it (mode {mode:04o})")
+        format!("users other than its owner can write to it (mode {mode:04o})")
     } else {
         return Ok(());
     };
     let argument = path_argument(file);
-    Err(Error::new(Kind::Refused, format!("cannot remove what {name} lists: {reason}")).target(&*name).hint(
+    Err(Error::new(Kind::Refused, format!("cannot use {name}: {reason}")).target(&*name).hint(
         "after reviewing it, read it from standard input",
         again("--from -").redirected(format!("< {}", quoted(&argument))),
     ))
@@ -212,7 +212,8 @@ fn check_namespace(
             Ok(())
         } else {
             Err(in_another().cause(
-                "leakcheck created that namespace for its command and it no longer exists; this one only has the same number",
+                "leakcheck created that namespace for its command and it no longer exists; the current \
+                 namespace merely has the same number",
             ))
         };
     }

@@ -149,7 +149,7 @@ pub(crate) fn run(args: &TraceArgs, context: &mut Context) -> Result<Exit, Error
 
 fn open(path: &Path) -> Result<crate::act::Log, Error> {
     if is_dash(path) {
-        return Err(usage_error("--output - would mix with what the command prints")
+        return Err(usage_error("--output - would be mixed with the command's own output")
             .hint("write a file of that name", again("--output ./-")));
     }
     let opened = Report::begin(path).and_then(Report::into_log);

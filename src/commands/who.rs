@@ -332,7 +332,7 @@ fn explain(args: &WhoArgs, context: &mut Context, object: &UsedSegment) {
         context.ui.status(&format!("{name} is not attached"));
     }
     for process in object.attachers.processes().filter(|process| process[0].exiting) {
-        context.ui.status(&format!("pid {} is exiting: it keeps {name} attached only until then", process[0].pid));
+        context.ui.status(&format!("pid {} is exiting: it keeps {name} attached until it has exited", process[0].pid));
     }
     for attacher in &object.attachers.list {
         let others: Vec<_> = attacher.shared_with.iter().flatten().map(ToString::to_string).collect();
@@ -348,7 +348,7 @@ fn explain(args: &WhoArgs, context: &mut Context, object: &UsedSegment) {
     let pids: Vec<_> = uncertain.map(|process| process[0].pid.to_string()).collect();
     if !pids.is_empty() {
         context.ui.warning(&format!(
-            "pid {} may have a segment with the same id in another IPC namespace attached, not {name}",
+            "the attachment of pid {} may belong to a segment with the same id in another IPC namespace, not to {name}",
             pids.join(", ")
         ));
     }

@@ -243,7 +243,7 @@ fn input(args: &WriteArgs, context: &Context) -> Result<Input, Error> {
         // To clap, `-` and numbers are ordinary values.
         [text] if text.as_bytes().starts_with(b"-") && !context.arguments.iter().any(|argument| argument == "--") => {
             let shown = escape_invalid_utf8(text.as_bytes());
-            let error = usage_error(format!("invalid text \"{shown}\": write it after --"));
+            let error = usage_error(format!("invalid text \"{shown}\": put text that starts with - after --"));
             if text != "-" {
                 return Err(error);
             }

@@ -131,9 +131,8 @@ fn cannot_be_sparse(errno: Errno) -> Error {
     let error = Error::new(Kind::Failed, "cannot write a sparse file to standard output").os(errno, "lseek");
     match errno {
         Errno::ESPIPE => error.cause("--sparse requires a file, not a pipe or a terminal"),
-        Errno::EINVAL => {
-            error.cause("standard output is in append mode (>>), or the file system has no files of this size")
-        }
+        Errno::EINVAL => error
+            .cause("standard output is in append mode (>>), or the file system does not support files of this size"),
         Errno::EEXIST => error.cause("the file has data after the current position, which holes would not overwrite"),
         _ => error,
     }

@@ -254,9 +254,9 @@ fn find_data(
         return Ok(vec![range]);
     }
     let why = match page {
-        Some(_) if ordinary => "they may be in swap",
-        Some(_) => "they are huge",
-        None => "/proc does not show whether they are huge",
+        Some(_) if ordinary => "some may be in swap",
+        Some(_) => "it uses huge pages",
+        None => "/proc does not show whether it uses huge pages",
     };
     Err(Error::new(Kind::Refused, format!("cannot read segment {id}: reading could allocate memory for its holes"))
         .target(id.to_string())

@@ -12,7 +12,7 @@ pub(super) const DENIED: &str = "denied by a security module or a seccomp filter
 /// The cause of ENOSYS.
 pub(super) const NOT_IMPLEMENTED: &str = "a seccomp filter denies the call, or the kernel has no System V IPC";
 /// The cause of ENFILE.
-pub(super) const TOO_MANY_FILES: &str = "the limit on open files of the machine is reached (fs.file-max)";
+pub(super) const TOO_MANY_FILES: &str = "the system-wide limit on open files is reached (fs.file-max)";
 
 /// Permission bits of one class of users.
 pub(super) const READ: u16 = 4;
@@ -70,8 +70,8 @@ pub(super) fn explain_access(system: &System, error: Error, segment: &Object, ne
             shmadm(format!("set {} --mode {}", segment.sysv().id, widened(segment, needed << shift))),
         )
     } else {
-        let who = if owner == "root" { owner } else { format!("{owner} can change the mode; root") };
-        error.hint(format!("{who} needs no permission"), again("").sudo())
+        let who = if owner == "root" { String::new() } else { format!("{owner} can change the mode; or ") };
+        error.hint(format!("{who}run as root, which bypasses the permission bits"), again("").sudo())
     }
 }
 

@@ -69,13 +69,15 @@ pub(super) fn explain_detach(system: &System, error: Error, address: usize, errn
         (Errno::EINVAL, 0) => return error.cause("the address is NULL, where nothing is attached"),
         (Errno::EINVAL, usize::MAX) => return error.cause("shmat returns this address when it fails"),
         (Errno::EINVAL, _) if !(address as u64).is_multiple_of(page_size) => {
-            return error.cause(format!("{address:#x} is not a multiple of {page_size}, as every address of shmat is"));
+            return error.cause(format!(
+                "{address:#x} is not a multiple of {page_size}, unlike any address that shmat returns"
+            ));
         }
         (Errno::EINVAL, _) => {}
         _ => return error,
     }
     match mapped_at(system, address as u64, 1) {
-        None => error.cause("nothing is mapped at this address: it was detached already, or never attached"),
+        None => error.cause("nothing is mapped at this address: it was already detached or never attached"),
         Some(found) if !found.name.starts_with(SEGMENT_NAME) => {
             let name = name_mapping(&found);
             error.cause(format!("a mapping of {name} is at this address, which is not an attachment"))

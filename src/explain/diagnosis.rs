@@ -99,7 +99,7 @@ fn explain_create(system: &System, error: Error, size: u64, flags: CreateFlags, 
                 ))
                 .hint("list the supported sizes", program("ls /sys/kernel/mm/hugepages"))
         }
-        Errno::EINVAL => error.cause("the size exceeds the largest file of the kernel's tmpfs"),
+        Errno::EINVAL => error.cause("the size exceeds the maximum file size of the kernel's tmpfs"),
         Errno::ENOSPC => explain_no_space(system, error, size, limits),
         Errno::ENOMEM if flags.huge.is_some() => {
             let page = flags.huge.flatten().or_else(|| system.huge_page_size()).unwrap_or(limits.page_size);

@@ -117,7 +117,7 @@ pub(crate) fn cannot_peek(system: &System, object: &Object, error: PeekError) ->
         PeekError::Denied => (Kind::Permission, "this requires CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE".to_owned()),
         PeekError::Exited(error) => (Kind::Failed, format!("the process that had it attached has exited: {error}")),
         PeekError::NotFound if !object.is_in_use() => (Kind::Failed, "no process has it attached".to_owned()),
-        PeekError::NotFound => (Kind::Permission, "no visible process is certain to have it attached".to_owned()),
+        PeekError::NotFound => (Kind::Permission, "no visible process certainly has it attached".to_owned()),
     };
     let ident = object.ident();
     let error = Error::new(kind, format!("cannot open {ident} through another process"));

@@ -225,7 +225,9 @@ pub(crate) fn why_unknown(system: &System, object: &Object, errno: Errno, call: 
 /// Returns why there can be users of an object that were not found, as a clause.
 pub(crate) fn why_hidden(system: &System, object: &Object) -> String {
     match users_now(system, object).why_hidden() {
-        why if why.is_empty() => "a Unix socket or an io_uring can hold it although no process has it open".to_owned(),
+        why if why.is_empty() => {
+            "a Unix socket or an io_uring may hold it even though no process has it open".to_owned()
+        }
         why => why,
     }
 }

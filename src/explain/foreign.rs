@@ -76,7 +76,7 @@ fn unknown(attempt: &Attempt, failure: SysError, denied: Option<SysError>) -> Er
 fn with_segment_here(error: Error, attempt: &Attempt, errno: Errno) -> Error {
     match attempt {
         Attempt::Open { key, .. } if errno == Errno::ENOENT && sys::find_key(*key, 0).is_ok() => {
-            error.also("the IPC namespace of this command has a segment with this key")
+            error.also("shmadm's own IPC namespace has a segment with this key")
         }
         _ => error,
     }

@@ -57,7 +57,7 @@ pub(super) fn explain_missing_key(system: &System, error: Error, key: Key, size:
                 Some((id, Ok(Some(_)))) if system.other_caller().is_some() => {
                     error.advice(format!("a segment with id {id} exists: shmat takes an id, shmget a key"))
                 }
-                Some((id, Ok(Some(_)))) => error.advice(format!("a segment with id {id} exists: write {id}")),
+                Some((id, Ok(Some(_)))) => error.advice(format!("a segment with id {id} exists: use {id}")),
                 _ => error.hint("list the segments", shmadm("list")),
             }
         }

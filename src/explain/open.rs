@@ -136,12 +136,12 @@ fn explain_open(system: &System, error: Error, entry: &Entry, flags: i32, errno:
         (Errno::ELOOP, Some(stat)) if stat.kind() == FileKind::SymbolicLink && flags & libc::O_NOFOLLOW != 0 => {
             error.cause("the name is a symbolic link, which O_NOFOLLOW does not follow")
         }
-        (Errno::ELOOP, _) => error.cause("the path has too many symbolic links, or a loop of them"),
+        (Errno::ELOOP, _) => error.cause("the path has too many symbolic links, or a symbolic link loop"),
         (Errno::EACCES, Some(stat)) if creates && is_protected(system, &entry.directory_stat, stat) => {
             let owner = system.user(stat.uid);
             error
                 .cause(format!(
-                    "{path} is sticky, and there fs.protected_regular denies O_CREAT on a file of another user ({owner}), \
+                    "{path} is sticky, and fs.protected_regular denies O_CREAT there on another user's file ({owner}), \
                      even to root"
                 ))
                 .advice("open an existing file without O_CREAT")
@@ -173,7 +173,7 @@ fn explain_remove(system: &System, error: Error, entry: &Entry, errno: Errno) ->
             }
             error.cause(format!(
                 "{path} is sticky: only the owner of the file ({}), the owner of the directory ({}) and a caller with \
-                 CAP_FOWNER can remove it, and this is user {}",
+                 CAP_FOWNER can remove it; the caller is user {}",
                 system.user(owner),
                 system.user(entry.directory_stat.uid),
                 system.user(user)
@@ -192,11 +192,11 @@ fn explain_entry(system: &System, error: Error, entry: &Entry, errno: Errno) -> 
             let error = error.cause(format!("{path} has no file with this name: it was removed or never existed"));
             if is_here(system, entry) {
                 return error
-                    .advice(format!("{path} of this command has such a file, but the process has another {path}"));
+                    .advice(format!("shmadm's own {path} has such a file, but the process has a different {path}"));
             }
             error
         }
-        (Errno::EISDIR, Some(_)) => error.cause("the name is that of a directory"),
+        (Errno::EISDIR, Some(_)) => error.cause("it is a directory"),
         (Errno::EACCES, _) => explain_directory_access(system, error, entry),
         (Errno::ENOSPC, _) => explain_full_directory(error, entry.directory.as_fd(), &path),
         (Errno::EROFS, _) => error.cause(format!("{path} is mounted read-only")),

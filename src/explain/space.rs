@@ -49,7 +49,7 @@ pub(super) fn add_full_limits(system: &System, mut error: Error, size: u64, limi
         ];
         let held = describe(system, &segments, pages_of, nouns);
         error = error.also(&format!(
-            "{} would exceed the limit of {} for all segments, of which {pages} are in use (kernel.shmall){held}",
+            "{} would exceed the limit of {} for all segments, with {pages} in use (kernel.shmall){held}",
             counted(wanted, "more page"),
             limits.shmall
         ));
@@ -57,7 +57,10 @@ pub(super) fn add_full_limits(system: &System, mut error: Error, size: u64, limi
     if lacks_ids {
         let nouns = ["orphans", "marked for destruction", "in use", "idle", "unknown"];
         let held = describe(system, &segments, |_| 1, nouns);
-        let cause = format!("all {} segment ids of this IPC namespace are in use (kernel.shmmni){held}", limits.shmmni);
+        let cause = format!(
+            "the limit of {} in this IPC namespace is reached (kernel.shmmni){held}",
+            counted(limits.shmmni, "segment")
+        );
         error = error.also(&cause);
     }
     let others = || match lacks_pages {

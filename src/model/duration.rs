@@ -37,7 +37,7 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
 /// Returns the error for a duration that ends without a unit, if one of these units could follow.
 fn missing_unit(text: &str, units: &[(&str, u64)]) -> Option<String> {
     let durations: Vec<String> = units.iter().rev().map(|(unit, _)| format!("{text}{unit}")).collect();
-    (!durations.is_empty()).then(|| format!("missing unit: write {}", enumerate(&durations, "or")))
+    (!durations.is_empty()).then(|| format!("missing unit: use {}", enumerate(&durations, "or")))
 }
 
 #[cfg(test)]

@@ -81,7 +81,7 @@ impl Name {
         } else if text.starts_with("0x") || text.starts_with("0X") {
             parse_name_key(text).map(Self::Key)
         } else if text.starts_with('-') && Key::parse(text).is_ok() {
-            Err(format!("for a negative key, write key:{text}"))
+            Err(format!("for a negative key, use key:{text}"))
         } else if text.is_empty() {
             Err(format!("the value is empty (an unset variable?): {EXPECTED}"))
         } else {
@@ -150,7 +150,7 @@ fn parse_id(text: &str) -> Result<ShmId, String> {
     }
     let number = parse_decimal(text)?;
     i32::try_from(number).ok().and_then(ShmId::new).ok_or_else(|| match u32::try_from(number) {
-        Ok(_) => format!("an id is at most {}; for a key, write key:{text}", i32::MAX),
+        Ok(_) => format!("an id is at most {}; for a key, use key:{text}", i32::MAX),
         Err(_) => format!("an id is at most {}", i32::MAX),
     })
 }

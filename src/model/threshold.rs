@@ -110,7 +110,7 @@ fn parse_end(text: &str, measure: Measure) -> Result<End, String> {
     match text.strip_suffix('%') {
         Some(_) if !measure.has_limit() => {
             let expected = if is_size { "SIZE such as 1G" } else { "number" };
-            Err(format!("{} has no limit for a percentage: expected a {expected}", measure.as_str()))
+            Err(format!("{} has no limit, so no percentage is possible: expected a {expected}", measure.as_str()))
         }
         Some(percentage) => match parse_millionths(percentage)? {
             millionths if millionths > MAX_PERCENT => Err(format!("{text} exceeds {}%", MAX_PERCENT / MILLION)),

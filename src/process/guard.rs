@@ -102,7 +102,7 @@ impl Drop for Guard {
 }
 
 fn cannot_release(error: &io::Error) -> Error {
-    Error::io("cannot keep the segment: its guard cannot be ended", error, "kill")
+    Error::io("cannot keep the segment: its guard cannot be terminated", error, "kill")
 }
 
 /// Returns the line that requests a shmget(2). It is short enough for a pipe to take it as a whole or not at all.

@@ -92,7 +92,7 @@ pub(super) fn start_failed(message: impl Into<String>, error: &std::io::Error) -
         Some(Errno::ENFILE) => (
             "pipe2",
             "the system has reached its limit on open files",
-            ("show the use and the limit", program("sysctl fs.file-nr")),
+            ("show usage and limit", program("sysctl fs.file-nr")),
         ),
         _ => return Error::io(message, error, "execve"),
     };

@@ -84,7 +84,7 @@ fn enter_own_user_namespace(system: &System, wanted: &[Limit]) -> Result<Vec<Str
             Errno::EPERM if is_unmapped => "your uid is not mapped in the current user namespace".to_owned(),
             Errno::EPERM if !may_map => "mapping root into a user namespace requires CAP_SETFCAP".to_owned(),
             Errno::EPERM => format!("this process is in a chroot, or {RESTRICTED}"),
-            Errno::ENOSPC => "the limit on user or IPC namespaces is reached, which can be 0 \
+            Errno::ENOSPC => "the limit on user or IPC namespaces, which may be 0, is reached \
                               (user.max_user_namespaces, user.max_ipc_namespaces)"
                 .to_owned(),
             Errno::EUSERS => "user namespaces are nested too deeply".to_owned(),

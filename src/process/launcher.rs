@@ -106,7 +106,7 @@ pub(crate) fn launcher_main(arguments: impl IntoIterator<Item = OsString>) -> (E
     let error = error.os(errno, "execve");
     match errno {
         Errno::ENOENT => (error, NOT_FOUND),
-        _ if !is_found(name) => (error.cause("not found in PATH, of which one directory is not searchable"), NOT_FOUND),
+        _ if !is_found(name) => (error.cause("not found in PATH; one of its directories is not searchable"), NOT_FOUND),
         Errno::EACCES => (error.cause(why_denied(name)), NOT_EXECUTABLE),
         _ => (error, NOT_EXECUTABLE),
     }

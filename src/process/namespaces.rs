@@ -127,7 +127,7 @@ fn refused(message: String, error: SysError) -> Error {
     match error.errno {
         Errno::EPERM => failed.cause(NEEDS_ADMIN),
         Errno::ESRCH => failed.cause("no such process exists"),
-        Errno::EAGAIN => failed.cause("this requires a thread, and the limit of the user is reached (RLIMIT_NPROC)"),
+        Errno::EAGAIN => failed.cause("this requires a thread, and the user's limit is reached (RLIMIT_NPROC)"),
         _ => failed,
     }
 }

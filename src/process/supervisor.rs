@@ -206,7 +206,10 @@ fn cannot_trace(error: sys::SysError) -> Error {
             )
             .hint("trace in a new user namespace", again("--isolate always")),
         Errno::EBUSY => failed
-            .cause("another process already receives this process's system calls: a container runtime or another trace")
+            .cause(
+                "another process already receives seccomp notifications for this one: a container runtime or \
+                    another trace",
+            )
             .hint("run it without --trace; some leaks are then unattributed", again("").without(&["trace"])),
         _ => failed.cause("the kernel or a sandbox does not support seccomp notifications (Linux 5.5)"),
     }

@@ -81,7 +81,7 @@ fn file_fields(object: &Object, posix: &Posix, style: &TableStyle<'_>) -> Vec<(&
         fields.push(("Processes", users.processes().count().to_string()));
         fields.extend(users.describe(usize::MAX).into_iter().map(|user| ("Used by", user)));
         if users.list.is_empty() && users.in_use() != Some(false) {
-            fields.push(("Not visible", users.why_hidden()));
+            fields.push(("Users may be missing", users.why_hidden()));
         }
     }
     if posix.file_type == FileType::Sem {
@@ -159,13 +159,13 @@ fn state(object: &Object) -> String {
         (State::InUse, false) => "open or mapped",
         (State::Dest, _) => "marked for destruction; destroyed at the last detach",
         (State::Idle, true) => "not attached; creator or last user is running",
-        (State::Idle, false) => "not in use; its creator is running",
+        (State::Idle, false) => "not in use; its creator or its program is running",
         (State::Unknown, true) => "not attached; cannot determine whether creator and last user are running",
         (State::Unknown, false) => "no user found, but not every process could be inspected",
         (State::Orphan, true) => "not attached; creator and last user have exited",
         (State::Orphan, false) => "not in use; its creator has exited",
         (State::Unlinked, _) => "has no name; exists because a process has it open or mapped",
-        (State::Kept, _) => "not in use; its program keeps it between runs",
+        (State::Kept, _) => "not in use; its program keeps or needs it",
         (State::Unused, _) => "not in use; nothing shows which process created it",
     };
     format!("{} ({meaning})", state.as_str())

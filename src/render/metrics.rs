@@ -67,9 +67,11 @@ const BY_OWNER: &[Gauge<Tally>] = &[
         Some(tally.orphans.into())
     }),
     bytes("orphan", "Sum of the requested sizes of all orphans.", |tally| Some(tally.orphan_bytes)),
-    count("unknown", "Segments that are not attached and whose creator or last user cannot be determined.", |tally| {
-        Some(tally.unknown.into())
-    }),
+    count(
+        "unknown",
+        "Unattached segments for which it cannot be determined whether the creator or last user is running.",
+        |tally| Some(tally.unknown.into()),
+    ),
     count("dest", "Segments that are marked for destruction and still attached.", |tally| Some(tally.dest.into())),
     count("attachments", "Attachments of all segments, counted as mappings.", |tally| Some(tally.attachments.into())),
 ];
@@ -88,12 +90,12 @@ const BY_NAMESPACE: &[Gauge<Limits>] = &[
 /// Without a limit (size=0, nr_inodes=0), the file system counts nothing.
 const BY_INSTANCE: &[Gauge<PosixUsage>] = &[
     bytes("size", "Size of the file system of POSIX shared memory objects.", |usage| limit(usage.size)),
-    bytes("used", "Memory and swap used in it.", |usage| usage.used.map(u128::from)),
+    bytes("used", "Memory and swap used in the file system of POSIX objects.", |usage| usage.used.map(u128::from)),
     bytes("unlinked", "Memory and swap of objects that have no name but are still in use.", |usage| {
         usage.unlinked.map(u128::from)
     }),
-    count("inodes", "Maximum number of files in it.", |usage| limit(usage.inodes)),
-    count("inodes_used", "Files in it.", |usage| usage.inodes_used.map(u128::from)),
+    count("inodes", "Maximum number of files in the file system of POSIX objects.", |usage| limit(usage.inodes)),
+    count("inodes_used", "Files in the file system of POSIX objects.", |usage| usage.inodes_used.map(u128::from)),
 ];
 
 const OBJECTS: &Gauge<u64> =

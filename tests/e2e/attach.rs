@@ -78,7 +78,7 @@ fn a_holder_exits_after_its_duration() {
 
 #[apply(test)]
 fn a_duration_needs_a_unit() {
-    run(["attach", "0", "--for", "30"]).exits(2).says("missing unit: write 30ms, 30s, 30m, 30h, 30d or 30w");
+    run(["attach", "0", "--for", "30"]).exits(2).says("missing unit: use 30ms, 30s, 30m, 30h, 30d or 30w");
 }
 
 #[apply(test)]
@@ -169,7 +169,7 @@ fn another_users_private_segment_cannot_be_attached() {
         let ran = ran.says("segment 0").says("Permission denied (EACCES, shmat)");
         let cause = "cause: mode 0600, owner root:root: user ";
         assert!(ran.stderr.contains(cause) && ran.stderr.contains(" (other) has no access\n"), "{ran:?}");
-        assert!(ran.stderr.contains("hint: root needs no permission: `sudo shmadm "), "{ran:?}");
+        assert!(ran.stderr.contains("hint: run as root, which bypasses the permission bits: `sudo shmadm "), "{ran:?}");
         assert_eq!(oracle::rows(), before, "{arguments:?}");
     }
     let error = finish(shmadm_as(NOBODY).args(["read", "0x4d2", "--json"])).exits(4).json();

@@ -33,7 +33,7 @@ fn a_dump_that_changes_after_its_verification_is_not_restored() {
                 let dump = Dump::new(size);
                 let stopped = dump.restore_up_to(libc::SYS_shmat, privileged);
                 dump.change(change);
-                stopped.go_on().exits(1).prints_nothing().says("changed while it was restored");
+                stopped.go_on().exits(1).prints_nothing().says("changed while being restored");
                 assert_eq!(oracle::rows(), [], "{size} bytes, privileged: {privileged}");
             }
         }

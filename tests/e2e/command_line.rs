@@ -265,7 +265,7 @@ fn words_of_other_programs_get_a_hint() {
         let ran = run(line.split(' ')).exits(2);
         assert!(!ran.stderr.contains("hint:"), "{line}: {ran:?}");
     }
-    run(["rm", "--", "-8"]).exits(2).says("invalid segment \"-8\": for a negative key, write key:-8\n");
+    run(["rm", "--", "-8"]).exits(2).says("invalid segment \"-8\": for a negative key, use key:-8\n");
 }
 
 #[apply(test)]

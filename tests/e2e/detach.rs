@@ -41,7 +41,8 @@ fn a_holder_of_another_segment_is_refused() {
     run(["detach", "0", "--pid", &elsewhere.pid.to_string()])
         .exits(5)
         .prints_nothing()
-        .says("is not a holder of it; the holders of user ")
+        .says("is not a holder of it; user ")
+        .says("'s holders: pid ")
         .says("hint: end all of them: `shmadm detach 0`");
     assert!(elsewhere.lives());
 }

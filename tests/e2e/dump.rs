@@ -174,8 +174,8 @@ fn a_file_name_that_is_a_directory_is_refused_before_anything_else() {
     let path = directory.path().to_str().unwrap();
     std::fs::create_dir(directory.path().join("segment.bin.json")).unwrap();
     for (name, message) in [
-        (format!("{path}/"), format!("cannot write {path}/: it names a directory")),
-        (format!("{path}/."), format!("cannot write {path}/.: it names a directory")),
+        (format!("{path}/"), format!("cannot write {path}/: it is a directory")),
+        (format!("{path}/."), format!("cannot write {path}/.: it is a directory")),
         (path.to_owned(), format!("cannot write {path}: it is a directory")),
         (format!("{path}/segment.bin"), format!("cannot write {path}/segment.bin.json: it is a directory")),
     ] {

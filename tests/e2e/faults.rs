@@ -141,7 +141,7 @@ fn a_file_that_shrinks_during_restore_creates_nothing() {
         let file = File::options().write(true).open(&path).unwrap();
         file.set_len(5000).unwrap();
         let ran = stopped.go_on().exits(1).prints_nothing();
-        assert!(ran.stderr.contains("was truncated while it was read"), "{ran:?}");
+        assert!(ran.stderr.contains("was truncated while being read"), "{ran:?}");
         assert_eq!(oracle::rows(), []);
         std::fs::write(&path, contents).unwrap();
     }
@@ -226,7 +226,7 @@ fn without_o_tmpfile_a_temporary_name_is_used() {
     dump(&[]).exits(5);
     let mut command = shmadm();
     with_empty_proc(&mut command);
-    finish(command.args(["read", "0x4d2"])).exits(5).says("/proc does not show whether they are huge");
+    finish(command.args(["read", "0x4d2"])).exits(5).says("/proc does not show whether it uses huge pages");
     dump(&["--force"]).exits(0);
     assert_eq!(file_names(directory.path()), ["segment.bin", "segment.bin.json"]);
 }

@@ -196,7 +196,10 @@ fn is_found_where_prctl_is_denied() {
 fn a_guard_that_cannot_be_ended_removes_the_segment() {
     for arguments in [&["create", "--fill", "1"][..], &["create", "--hold"]] {
         let ran = finish(without(&mut shmadm(), libc::SYS_kill, None, Errno::EPERM).args(arguments));
-        ran.exits(4).prints_nothing().says("cannot keep the segment: its guard cannot be ended").says("(EPERM, kill)");
+        ran.exits(4)
+            .prints_nothing()
+            .says("cannot keep the segment: its guard cannot be terminated")
+            .says("(EPERM, kill)");
         wait_for("its removal", || oracle::rows().is_empty());
     }
 }

@@ -47,7 +47,7 @@ fn fully_resident_segments_are_read_without_privilege() {
         finish(command.args(["read", "0x7", "--length", "4", "--text"]))
     };
     attached.write(0, b"text");
-    read().exits(5).prints_nothing().says("they are huge");
+    read().exits(5).prints_nothing().says("it uses huge pages");
     attached.write(HUGE, b"x");
     assert_eq!(read().exits(0).stdout, "text\n");
 }
@@ -229,7 +229,7 @@ fn missing_pages_cannot_be_read_without_privilege() {
     let _pool = Pool::with_free(0, HUGE);
     let id = missing_pages();
     let as_nobody = |arguments: &[&str]| finish(shmadm_as(NOBODY).args(arguments));
-    as_nobody(&["read", "0x7"]).exits(5).says("they are huge");
+    as_nobody(&["read", "0x7"]).exits(5).says("it uses huge pages");
     let ran = as_nobody(&["read", "0x7", "--allow-allocation", "--type", "u8"]);
     assert_lacks_pages(ran.prints_nothing(), "(EFAULT, process_vm_readv)");
     let raw = ["read", "0x7", "--raw", "--allow-allocation"];

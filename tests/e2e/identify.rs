@@ -171,7 +171,7 @@ fn names_of_known_programs_are_recognised() {
         let listed = run([&options[..], &["--no-headings"]].concat()).exits(0).stdout;
         assert_eq!(listed, format!("{expected}\n"), "{name}");
     }
-    run(["rm", "/app.running"]).exits(5).says("it is kept between runs by sysrepo\n");
+    run(["rm", "/app.running"]).exits(5).says("sysrepo keeps it between runs\n");
 }
 
 #[apply(test)]

@@ -62,7 +62,7 @@ fn a_removed_segment_is_not_said_to_end_with_its_namespace() {
     assert!(!ran.stderr.contains("IPC namespace"), "{ran:?}");
     finish(&mut leakcheck(&["--isolate", "always"], &making(&[1])))
         .exits(65)
-        .says("destroyed with the command's IPC namespace");
+        .says("leaked segments were destroyed with the command's IPC namespace");
 }
 
 #[apply(test)]
@@ -182,7 +182,7 @@ fn leftover_processes_are_reported_with_their_segments() {
     let pid: i32 = ran.stdout.trim().parse().unwrap();
     let ran = ran.exits(65);
     assert!(ran.stderr.contains(&format!("still attached by pid {pid} (")), "{ran:?}");
-    assert!(ran.stderr.contains("1 still attached by processes that the command left running"), "{ran:?}");
+    assert!(ran.stderr.contains("1 is still attached by processes that the command left running"), "{ran:?}");
     assert_eq!(keys(&report["leaked"]), [7, 8]);
     let held = &report["leaked"][0];
     assert_eq!((&held["attachments"][0]["pid"], &held["state"]), (&json!(pid), &json!("in-use")));

@@ -225,7 +225,7 @@ fn without_a_terminal_requires_yes() {
         &expect![[r#"
         [stderr]
         error: cannot remove 1 segment: confirmation required
-        cause: --yes is not given, and there is no terminal to ask on
+        cause: --yes was not given, and there is no terminal for the prompt
         hint: show what would be removed: `shmadm prune --older-than 0s --dry-run`
         hint: remove without asking: `shmadm prune --older-than 0s --yes`
         [exit code 5]

@@ -104,7 +104,7 @@ fn unbacked_huge_pages_stay_unbacked() {
     let dump = run(["read", &id.to_string()]).exits(0).stdout;
     assert!(dump.ends_with("*\n00400000\n"), "{dump}");
     let mut command = shmadm();
-    finish(with_no_capabilities(&mut command).args(["read", &id.to_string()])).exits(5).says("they are huge");
+    finish(with_no_capabilities(&mut command).args(["read", &id.to_string()])).exits(5).says("it uses huge pages");
     assert_eq!(free(), before);
     assert_eq!(oracle::row(id).unwrap().get("rss"), "0");
     oracle::remove(id);

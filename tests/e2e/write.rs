@@ -115,7 +115,9 @@ fn megabytes_are_written_completely_at_odd_offsets() {
 fn a_text_that_begins_with_a_minus_sign_is_written_after_dashes() {
     let name = oracle::create(0, 50, 0o600).to_string();
     for text in ["-5", "-1.5", "-1e5", "-"] {
-        run(["write", &name, text]).exits(2).says(&format!("invalid text \"{text}\": write it after --\n"));
+        run(["write", &name, text])
+            .exits(2)
+            .says(&format!("invalid text \"{text}\": put text that starts with - after --\n"));
         run(["write", &name, "--", text]).exits(0);
     }
     run(["write", &name, "--type", "i32", "-5"]).exits(0);

@@ -38,7 +38,7 @@ pub(super) fn run(pace: &PaceArgs, keep: bool, context: &mut Context) -> Result<
     narrator.stat(id)?;
     narrator.note(
         "The last detach has not destroyed the segment: it and its contents still exist. They would be gone only \
-         if the segment had been removed before, or if kernel.shm_rmid_forced were 1.",
+         if it had already been marked for destruction, or if kernel.shm_rmid_forced were 1.",
     )?;
     narrator.step = "destroy";
     if keep {
@@ -90,8 +90,8 @@ fn create(
     };
     narrator.stat(pending.id())?;
     narrator.note(
-        "The segment now exists, attached or not. It has a size but no memory yet (rss 0): the kernel allocates a \
-         page when it is first touched.",
+        "The segment now exists, even though it is not attached. It has a size but no memory yet (rss 0): the \
+         kernel allocates a page when it is first touched.",
     )?;
     Ok((pending, key, guard))
 }

@@ -32,7 +32,7 @@ pub(super) fn print_summary(args: &LeakcheckArgs, context: &mut Context, check: 
     }
     context.ui.warning(&totals(&check.leaks));
     if !unattributed.is_empty() {
-        context.ui.status("unattributed segments may be the command's, or those of another job of yours");
+        context.ui.status("unattributed segments may belong to the command or to another of your jobs");
     }
     let attached = all.iter().filter(|leak| leak.segment.is_in_use()).count();
     let is_removed = all.iter().all(|leak| leak.outcome == Some(LeakOutcome::Destroyed));
@@ -41,10 +41,12 @@ pub(super) fn print_summary(args: &LeakcheckArgs, context: &mut Context, check: 
     } else if is_removed {
         // The line of each segment reports its removal.
     } else if attached == 0 {
-        context.ui.status("destroyed with the command's IPC namespace");
+        context.ui.status("leaked segments were destroyed with the command's IPC namespace");
     } else {
         context.ui.status(&format!(
-            "{attached} still attached by processes that the command left running; destroyed with their IPC namespace"
+            "leaked segments are destroyed with their IPC namespace; {attached} {} still attached by processes that \
+             the command left running",
+            if attached == 1 { "is" } else { "are" }
         ));
     }
 }
@@ -62,7 +64,9 @@ fn print_objects(args: &LeakcheckArgs, context: &mut Context, check: &LeakCheck)
     }
     let (has_leaked, has_others) = (!leaked_objects.is_empty(), !unattributed_objects.is_empty());
     if has_leaked && !check.objects_are_shared {
-        context.ui.status("destroyed with the command's own /dev/shm, once no process is left in it");
+        context
+            .ui
+            .status("leaked objects are destroyed with the command's own /dev/shm, once no process is left in it");
     } else if args.rm && (has_leaked || has_others) {
         context.ui.status("no object was removed: --rm and --strict remove segments only");
     }

@@ -53,7 +53,7 @@ impl SecondLook {
         let watch = OpenWatch::new(directory.as_fd()).map_err(|errno| {
             Error::new(Kind::Failed, format!("cannot watch {}", path_text(&directory.path)))
                 .os(errno, "inotify_add_watch")
-                .hint("remove without a second look", again("--settle 0s"))
+                .hint("remove without a second check", again("--settle 0s"))
         })?;
         Ok(Some(Self { watch, began: Instant::now() }))
     }

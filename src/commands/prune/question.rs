@@ -17,7 +17,7 @@ pub(super) fn confirm(args: &PruneArgs, context: &mut Context, objects: &[Object
     }
     if !context.ui.can_confirm() {
         return Err(Error::new(Kind::Refused, format!("cannot remove {what}: confirmation required"))
-            .cause("--yes is not given, and there is no terminal to ask on")
+            .cause("--yes was not given, and there is no terminal for the prompt")
             .hint("show what would be removed", again("--dry-run"))
             .hint("remove without asking", again("--yes")));
     }

@@ -20,7 +20,7 @@ pub(super) fn restore_names(args: &PruneArgs, context: &mut Context) {
             // Another process has restored it.
             Err(Errno::ENOENT) => {}
             Err(errno) => {
-                let aside = aside_name(&name).map(|aside| format!("; it is still {aside}")).unwrap_or_default();
+                let aside = aside_name(&name).map(|aside| format!("; its name is still {aside}")).unwrap_or_default();
                 let reason = match errno {
                     Errno::EEXIST => "another object has this name now".to_owned(),
                     errno => format!("{} ({errno:?}, renameat2)", errno.desc()),

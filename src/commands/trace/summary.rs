@@ -103,7 +103,7 @@ impl SummaryReport {
     /// Returns a line for each process.
     pub(super) fn lines(&self) -> String {
         if self.summary.is_empty() {
-            return "no calls on shared memory\n".to_owned();
+            return "no shared memory calls\n".to_owned();
         }
         self.summary.iter().map(|process| process.line() + "\n").collect()
     }

@@ -112,7 +112,7 @@ pub(super) fn cannot_seize(system: &System, pid: i32, failure: SysError) -> Erro
 
 fn traced_already(error: Error, proc: &Path, tracer: i32, what: &str) -> Error {
     let command = procfs::command(proc, tracer).map(|command| format!(" ({})", escape_invalid_utf8(&command)));
-    error.cause(format!("pid {tracer}{} traces {what} already", command.unwrap_or_default()))
+    error.cause(format!("pid {tracer}{} is already tracing {what}", command.unwrap_or_default()))
 }
 
 const DENIED: &str = "denied by a security module or a seccomp filter";

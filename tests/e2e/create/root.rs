@@ -20,13 +20,13 @@ fn at_the_limit_of_pages_names_the_limit_and_a_remedy() {
     Redaction::new().check(
         &run(["create", "--size", &(5 * page).to_string()]),
         &expect![[r#"
-        [stderr]
-        error: cannot create a segment of 20 KiB: No space left on device (ENOSPC, shmget)
-        cause: 5 more pages would exceed the limit of 10 for all segments, of which 6 are in use (kernel.shmall): 6 in idle segments (all created by pid [PID], /proc/self/exe --actor)
-        hint: list the largest segments first: `shmadm list --sort size --reverse`
-        hint: raise the limit: `sysctl -w kernel.shmall=11`
-        [exit code 1]
-    "#]],
+            [stderr]
+            error: cannot create a segment of 20 KiB: No space left on device (ENOSPC, shmget)
+            cause: 5 more pages would exceed the limit of 10 for all segments, with 6 in use (kernel.shmall): 6 in idle segments (all created by pid [PID], /proc/self/exe --actor)
+            hint: list the largest segments first: `shmadm list --sort size --reverse`
+            hint: raise the limit: `sysctl -w kernel.shmall=11`
+            [exit code 1]
+        "#]],
     );
     assert_eq!(oracle::rows(), before);
     created(&run(["create", "--size", &(4 * page).to_string()]).exits(0));
@@ -108,7 +108,7 @@ fn no_limit_above_32768_is_suggested() {
     run(["create"]).exits(1).says("`sysctl -w kernel.shmmni=32768`");
     sysctl("shmmni", 32_768);
     fill(32_768 - 20_000);
-    let ran = run(["create"]).exits(1).says("all 32768 segment ids");
+    let ran = run(["create"]).exits(1).says("the limit of 32768 segments in");
     assert!(!ran.stderr.contains("sysctl"), "{ran:?}");
 }
 

@@ -43,7 +43,10 @@ fn objects_that_the_command_creates_are_leaked() {
             ran.exits(65).says("leaked: object /").says("hint: remove them: `shmadm rm /");
             assert_eq!(objects(&report), [vec![name.to_owned()], vec![]], "{script}");
             let ran = run_with_input(["rm", "--from", "-"], report.to_string().as_bytes()).exits(0);
-            assert_eq!(ran.stderr, "ignored 1 leaked object: only the segments of such a report are removed\n");
+            assert_eq!(
+                ran.stderr,
+                "ignored 1 leaked object: rm --from removes only the segments in a leakcheck report\n"
+            );
             names().iter().for_each(|name| fs::remove_file(format!("/dev/shm/{name}")).unwrap());
         }
     }

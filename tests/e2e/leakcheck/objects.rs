@@ -34,7 +34,7 @@ fn objects_in_a_private_dev_shm_are_leaked_and_destroyed_with_it() {
     assert_eq!(leaked, [json!("/d"), json!("/x")]);
     run_with_input(["rm", "--from", "-"], report.to_string().as_bytes())
         .exits(0)
-        .says("ignored 2 leaked objects: only the segments of such a report are removed\n");
+        .says("ignored 2 leaked objects: rm --from removes only the segments in a leakcheck report\n");
     assert_eq!(names(), ["kept"]);
     // What it removes is not leaked, and its own failure counts.
     finish(&mut leakcheck(&["--isolate", "always"], "echo >/dev/shm/x; rm /dev/shm/x")).exits(0);

@@ -354,7 +354,7 @@ fn errors_of_missing_permission() {
         &expect![[r#"
             {"schema":1,"error":{"kind":"permission","errno":"EACCES","call":"shmat","target":"0",
               "message":"cannot attach segment 0 for reading: Permission denied (EACCES, shmat)","cause":"mode 0600, owner root:root: user nobody (other) has no access",
-              "hints":["root needs no permission: `sudo shmadm read 0 --json`"]}}
+              "hints":["run as root, which bypasses the permission bits: `sudo shmadm read 0 --json`"]}}
             [exit code 4]
         "#]],
     );

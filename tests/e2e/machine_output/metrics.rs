@@ -76,7 +76,7 @@ fn metrics() {
             shmadm_sysv_orphan_bytes{ns="[NS]",owner="4000000000"} 0
             shmadm_sysv_orphan_bytes{ns="[NS]",owner="nobody"} 0
             shmadm_sysv_orphan_bytes{ns="[NS]",owner="root"} 5000
-            # HELP shmadm_sysv_unknown Segments that are not attached and whose creator or last user cannot be determined.
+            # HELP shmadm_sysv_unknown Unattached segments for which it cannot be determined whether the creator or last user is running.
             # TYPE shmadm_sysv_unknown gauge
             shmadm_sysv_unknown{ns="[NS]",owner="4000000000"} 0
             shmadm_sysv_unknown{ns="[NS]",owner="nobody"} 0
@@ -108,7 +108,7 @@ fn metrics() {
             # TYPE shmadm_posix_size_bytes gauge
             # UNIT shmadm_posix_size_bytes bytes
             shmadm_posix_size_bytes{dev="[DEV]"} 1048576
-            # HELP shmadm_posix_used_bytes Memory and swap used in it.
+            # HELP shmadm_posix_used_bytes Memory and swap used in the file system of POSIX objects.
             # TYPE shmadm_posix_used_bytes gauge
             # UNIT shmadm_posix_used_bytes bytes
             shmadm_posix_used_bytes{dev="[DEV]"} 0
@@ -116,10 +116,10 @@ fn metrics() {
             # TYPE shmadm_posix_unlinked_bytes gauge
             # UNIT shmadm_posix_unlinked_bytes bytes
             shmadm_posix_unlinked_bytes{dev="[DEV]"} 0
-            # HELP shmadm_posix_inodes Maximum number of files in it.
+            # HELP shmadm_posix_inodes Maximum number of files in the file system of POSIX objects.
             # TYPE shmadm_posix_inodes gauge
             shmadm_posix_inodes{dev="[DEV]"} 100
-            # HELP shmadm_posix_inodes_used Files in it.
+            # HELP shmadm_posix_inodes_used Files in the file system of POSIX objects.
             # TYPE shmadm_posix_inodes_used gauge
             shmadm_posix_inodes_used{dev="[DEV]"} 2
             # HELP shmadm_posix_objects POSIX shared memory objects and named semaphores that have a name.

@@ -120,7 +120,7 @@ fn prune_json() {
     );
     machine.snapshot("prune --older-than 0s --json", expect![[r#"
         {"schema":1,"error":{"kind":"refused","errno":null,"call":null,"target":null,
-          "message":"cannot remove 2 segments: confirmation required","cause":"--yes is not given, and there is no terminal to ask on",
+          "message":"cannot remove 2 segments: confirmation required","cause":"--yes was not given, and there is no terminal for the prompt",
           "hints":["show what would be removed: `shmadm prune --older-than 0s --json --dry-run`",
           "remove without asking: `shmadm prune --older-than 0s --json --yes`"]}}
         [exit code 5]

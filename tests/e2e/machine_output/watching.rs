@@ -158,7 +158,7 @@ fn demo_json() {
           "creator_group":"[GROUP]","cpid":[PID],"lpid":null,"nattch":0,"atime":null,"dtime":null,"ctime":"[TIME]",
           "idle_seconds":[IDLE],"dest":false,"locked":false,"rss":0,"swap":0,"state":"idle","ns":[NS]}}
         {"schema":1,"event":"note","step":"create","role":"demo","pid":[PID],"call":null,"result":null,"value":null,
-          "text":"The segment now exists, attached or not. It has a size but no memory yet (rss 0): the kernel allocates a page when it is first touched.",
+          "text":"The segment now exists, even though it is not attached. It has a size but no memory yet (rss 0): the kernel allocates a page when it is first touched.",
           "segment":null}
         {"schema":1,"event":"stat","step":"attach","role":"demo","pid":[PID],"call":null,"result":null,"value":null,
           "text":"nattch 2, cpid [PID], lpid [PID], rss [RSS]","segment":{"id":0,"key":"0x000004d2","size":4096,
@@ -179,7 +179,7 @@ fn demo_json() {
           "dtime":"[TIME]","ctime":"[TIME]","idle_seconds":[IDLE],"dest":false,"locked":false,"rss":4096,"swap":0,
           "state":"idle","ns":[NS]}}
         {"schema":1,"event":"note","step":"detach","role":"demo","pid":[PID],"call":null,"result":null,"value":null,
-          "text":"The last detach has not destroyed the segment: it and its contents still exist. They would be gone only if the segment had been removed before, or if kernel.shm_rmid_forced were 1.",
+          "text":"The last detach has not destroyed the segment: it and its contents still exist. They would be gone only if it had already been marked for destruction, or if kernel.shm_rmid_forced were 1.",
           "segment":null}
         {"schema":1,"event":"call","step":"destroy","role":"demo","pid":[PID],"call":"shmctl(0, IPC_RMID, NULL)",
           "result":"0","value":null,"text":null,"segment":null}

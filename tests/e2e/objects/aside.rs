@@ -116,7 +116,7 @@ fn a_name_of_any_length_can_be_removed_and_a_taken_one_does_not_prevent_it() {
 fn an_object_left_aside_whose_name_exists_is_an_object_like_any_other() {
     create(".shmadm-aside=x", 4096);
     create("x", 8192);
-    let problem = "cannot restore object /x: another object has this name now; it is still /.shmadm-aside=x\n";
+    let problem = "cannot restore object /x: another object has this name now; its name is still /.shmadm-aside=x\n";
     run(["prune", "--posix", "--dry-run"]).exits(0).says(problem);
     for options in [&["--name", "nomatch"][..], &["--exclude", "/.shmadm-aside=x"], &["--older-than", "1h"], &[]] {
         run([&["prune", "--posix", "--yes"], options].concat()).exits(0).says(problem);
@@ -141,6 +141,7 @@ fn an_object_left_aside_is_kept_if_its_name_cannot_be_restored() {
     let mut command = shmadm();
     command.args(["prune", "--posix", "--yes"]);
     let ran = finish(without(&mut command, libc::SYS_renameat2, None, Errno::EIO)).exits(0);
-    ran.says("cannot restore object /torch_1_2_3: ").says("(EIO, renameat2); it is still /.shmadm-aside=torch_1_2_3\n");
+    ran.says("cannot restore object /torch_1_2_3: ")
+        .says("(EIO, renameat2); its name is still /.shmadm-aside=torch_1_2_3\n");
     assert_eq!(names(), [".shmadm-aside=torch_1_2_3"]);
 }

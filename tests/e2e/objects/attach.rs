@@ -22,7 +22,7 @@ fn a_holder_maps_the_object_until_it_is_detached() {
         assert!(!ran.stderr.contains("--force"), "{ran:?}");
     }
     let other = run(["detach", "/x", "--pid", "1"]).exits(5);
-    other.says("pid 1 is not a holder of it; the holders of user ").says(&format!("detach /x --pid {pid}"));
+    other.says("pid 1 is not a holder of it; user ").says("'s holders: pid ").says(&format!("detach /x --pid {pid}"));
     let report = run(["detach", "/x", "--json"]).exits(0).json();
     assert_eq!(report, json!({ "schema": 1, "name": "/x", "detached": [pid] }));
     run(["detach", "/x"]).exits(3).says("cannot detach object /x: it is not attached");

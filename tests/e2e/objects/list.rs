@@ -368,7 +368,7 @@ fn who_and_stat_say_that_descriptors_are_in_flight_if_no_process_has_an_object_o
     assert_fields(&report["objects"][0], json!({ "in_use": true, "found": 0, "users": [] }));
     assert_eq!(report["objects"][0]["hidden"][0], json!({ "reason": "in-flight", "count": 1 }), "{report}");
     let fields = run(["stat", "/x", "--probe"]).exits(0).stdout;
-    assert!(fields.contains("Not visible: a Unix socket has descriptors queued"), "{fields}");
+    assert!(fields.contains("Users may be missing: a Unix socket has descriptors queued"), "{fields}");
     drop(sockets);
     let report = run(["who", "/x", "--json"]).exits(0).json();
     assert_fields(&report["objects"][0], json!({ "in_use": false }));

@@ -105,7 +105,9 @@ fn check_compares_memory_and_inodes_with_their_limits() {
     );
     let report = run(["check", "-c", "shm-used=50%", "--json"]).exits(2).json();
     assert_fields(&report["checks"][0], json!({ "what": "shm-used", "value": 540_672, "limit": 1 << 20 }));
-    run(["check", "-w", "unlinked-bytes=50%"]).exits(3).says("unlinked-bytes has no limit for a percentage");
+    run(["check", "-w", "unlinked-bytes=50%"])
+        .exits(3)
+        .says("unlinked-bytes has no limit, so no percentage is possible");
     run(["check", "-w", "objects-orphan=50%"]).exits(3).says("expected a number");
 }
 

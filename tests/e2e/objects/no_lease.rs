@@ -287,7 +287,7 @@ fn an_object_that_its_owner_may_not_open_is_refused_with_its_mode() {
         ran.says("cannot remove object /x: cannot determine whether it is in use: Permission denied (EACCES, open)");
     assert!(!ran.stderr.contains("lease"), "{ran:?}");
     ran.says("cause: its mode is 0000 and its owner is ")
-        .says("hint: permit yourself to open it: `shmadm set /x --mode 0600`\n");
+        .says("hint: give yourself access: `shmadm set /x --mode 0600`\n");
     finish(shmadm_as(NOBODY).args(["set", "/x", "--mode", "0600"])).exits(0);
     finish(shmadm_as(NOBODY).args(["rm", "/x"])).exits(0);
 }

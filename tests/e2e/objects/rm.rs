@@ -172,7 +172,7 @@ fn an_object_that_is_meant_to_persist_is_kept_without_force() {
     create("libpod_lock", 4096);
     run(["rm", "/libpod_lock"])
         .exits(5)
-        .says("it is kept between runs by podman")
+        .says("podman keeps it between runs")
         .says("hint: let podman clean up: `podman system renumber`\n");
     run(["rm", "/libpod_lock", "--force"]).exits(0);
 }
@@ -195,7 +195,7 @@ fn several_conflicts_are_all_reported_and_the_decisive_one_is_first() {
         &expect![[r#"
             [stderr]
             error: cannot remove object /libpod_lock: it is in use
-            cause: open by pid [ACTOR] ([USER], /proc/self/exe --actor); it is kept between runs by podman
+            cause: open by pid [ACTOR] ([USER], /proc/self/exe --actor); podman keeps it between runs
             hint: let podman clean up: `podman system renumber`
             hint: remove the name now; the memory is freed when the last process closes and unmaps it: `shmadm rm --force /libpod_lock`
             [exit code 5]
@@ -216,7 +216,7 @@ fn several_conflicts_are_all_reported_and_the_decisive_one_is_first() {
         &expect![[r#"
             [stderr]
             error: cannot remove object /lttng-ust-wait-8: it has 2 names (hard links)
-            cause: shmadm removes only the last name of an object (rm(1) removes the others); it is kept between runs by lttng
+            cause: shmadm removes only the last name of an object (rm(1) removes the others); lttng keeps it between runs
             hint: find its other names: `find /dev/shm -xdev -inum [INODE]`
             [exit code 5]
         "#]],

@@ -98,7 +98,7 @@ fn from_an_isolated_report_removes_nothing_with_the_same_id() {
     let id = oracle::create(1, 4096, 0o600);
     let record = run(["list", "--json"]).exits(0).json()["segments"][0].clone();
     for isolation in ["ipc", "user+ipc"] {
-        rm_from_report(isolation, &record).exits(5).says("only has the same number");
+        rm_from_report(isolation, &record).exits(5).says("merely has the same number");
     }
     assert!(oracle::row(id).is_some());
     rm_from_report("none", &record).exits(0);
@@ -143,7 +143,7 @@ fn from_a_report_of_another_namespace_removes_nothing_here() {
     // Without permission to create a namespace, the command ran here.
     let stayed = elsewhere["leaked"][0]["ns"] == oracle::namespace();
     drop(ran.says(if stayed {
-        "only has the same number"
+        "merely has the same number"
     } else {
         "hint: run it again with the same input: `shmadm rm --from - --ignore-missing --ns 'ipc:["
     }));
@@ -170,7 +170,7 @@ fn from_a_file_of_another_user_removes_nothing() {
         let mut command = shmadm();
         command.args(["rm", "--ignore-missing", "--dry-run", "--from", name]).current_dir(&directory);
         let ran = finish(&mut command).exits(5).prints_nothing();
-        ran.says(&format!("error: cannot remove what {name} lists: it belongs to user nobody\n")).says(&format!(
+        ran.says(&format!("error: cannot use {name}: it belongs to user nobody\n")).says(&format!(
             "hint: after reviewing it, read it from standard input: \
              `shmadm rm --ignore-missing --dry-run --from - < {quoted}`\n"
         ));
@@ -188,7 +188,7 @@ fn from_a_link_of_another_user_removes_nothing() {
     std::os::unix::fs::lchown(&link, Some(NOBODY), Some(NOBODY)).unwrap();
     let rows = oracle::rows();
     let ran = run(["rm", "--from", &link]).exits(5);
-    ran.says(&format!("error: cannot remove what {link} lists: it is a symbolic link of user nobody\n"));
+    ran.says(&format!("error: cannot use {link}: it is a symbolic link of user nobody\n"));
     assert_eq!(oracle::rows(), rows);
 }
 
@@ -222,7 +222,7 @@ fn from_a_file_that_other_users_may_write_removes_nothing() {
         std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
         let ran = finish(shmadm().args(["rm", "--dry-run", "--from"]).arg(&path)).exits(code);
         if code == 5 {
-            ran.says(&format!("lists: users other than its owner can write it (mode {mode:04o})\n"));
+            ran.says(&format!(": users other than its owner can write to it (mode {mode:04o})\n"));
         }
     }
     assert!(oracle::row(id).is_some());

@@ -192,8 +192,7 @@ fn the_namespace_is_that_of_the_process() {
     assert_eq!(actor.ask(raw(libc::SYS_shmget, [0x4d2, 8192, 0])), "EINVAL");
     let lines = attached.end(Signal::SIGINT);
     let causes: Vec<_> = lines.iter().filter_map(|line| line.trim_start().strip_prefix("cause: ")).collect();
-    let here =
-        "no segment in this IPC namespace has this key; the IPC namespace of this command has a segment with this key";
+    let here = "no segment in this IPC namespace has this key; shmadm's own IPC namespace has a segment with this key";
     assert_eq!(causes[0], here);
     let there = format!("segment 0 has this key and is only 4 KiB; it was created by pid {} (", actor.pid());
     assert!(causes[1].starts_with(&there), "{causes:?}");

@@ -235,7 +235,7 @@ fn the_limits_of_the_namespace_are_named() {
     assert_eq!(
         explained(&[&create(4096)]),
         [
-            "cause: 1 more page would exceed the limit of 0 for all segments, of which 0 are in use (kernel.shmall)",
+            "cause: 1 more page would exceed the limit of 0 for all segments, with 0 in use (kernel.shmall)",
             "hint: list the largest segments first: `shmadm list --sort size --reverse`",
             "hint: raise the limit: `sysctl -w kernel.shmall=1`"
         ]
@@ -249,7 +249,7 @@ fn the_limits_of_the_namespace_are_named() {
     assert_eq!(
         explained_to_nobody(&[&create(4096)]),
         [
-            "cause: all 1 segment ids of this IPC namespace are in use (kernel.shmmni): 1 orphan (created by user root)",
+            "cause: the limit of 1 segment in this IPC namespace is reached (kernel.shmmni): 1 orphan (created by user root)",
             "hint: list the orphan: `shmadm prune --dry-run --older-than 0s`",
             "hint: raise the limit: `sysctl -w kernel.shmmni=2`"
         ]
@@ -298,7 +298,7 @@ fn the_address_space_is_exhausted() {
 #[apply(test)]
 fn shmdt_requires_the_first_address_of_an_attachment() {
     let id = oracle::create(0, 8192, 0o600);
-    let nothing = ["cause: nothing is mapped at this address: it was detached already, or never attached"];
+    let nothing = ["cause: nothing is mapped at this address: it was already detached or never attached"];
     assert_eq!(explained(&[&shmdt(0x2_0000_0000)]), nothing);
     assert_eq!(explained(&[&shmat(id, 0x2_0000_0000, 0), &shmdt(0x2_0000_0000), &shmdt(0x2_0000_0000)]), nothing);
     assert_eq!(
@@ -307,7 +307,7 @@ fn shmdt_requires_the_first_address_of_an_attachment() {
     );
     assert_eq!(
         explained(&[&shmdt(0x2_0000_0001)]),
-        ["cause: 0x200000001 is not a multiple of 4096, as every address of shmat is"]
+        ["cause: 0x200000001 is not a multiple of 4096, unlike any address that shmat returns"]
     );
     let mmap = CallRequest::MapAt { address: 0x2_0000_0000 };
     assert_eq!(

@@ -69,7 +69,7 @@ fn a_file_is_replaced_and_a_stream_is_written_to() {
     std::os::unix::fs::symlink(&path, &link).unwrap();
     let ran = finish(&mut trace(&["-o", link.to_str().unwrap()], "echo ran")).exits(125).prints_nothing();
     ran.says("it is a symbolic link");
-    finish(&mut trace(&["-o", "-"], "echo ran")).exits(125).prints_nothing().says("--output - would mix");
+    finish(&mut trace(&["-o", "-"], "echo ran")).exits(125).prints_nothing().says("--output - would be mixed");
 }
 
 #[apply(test)]
@@ -125,7 +125,7 @@ fn the_summary_counts_calls_and_segments() {
     let ran = finish(&mut trace(&["--summary"], &elsewhere)).exits(0);
     ran.says("2 calls, 0 failed (shmget 2); created 1 segment in another IPC namespace\n");
     let ran = finish(&mut trace(&["--summary"], "true")).exits(0);
-    assert_eq!(ran.stderr, "no calls on shared memory\n");
+    assert_eq!(ran.stderr, "no shared memory calls\n");
 }
 
 #[apply(test)]

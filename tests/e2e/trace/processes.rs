@@ -124,7 +124,7 @@ fn a_command_that_is_traced_already_names_its_tracer() {
     let tracer = ran.stdout.clone();
     assert_eq!(tracer.lines().count(), 1, "the command does not run");
     ran.says(&format!("cause: pid {} ({program} trace ", tracer.trim()))
-        .says(") traces shmadm and what it starts already\n")
+        .says(") is already tracing shmadm and what it starts\n")
         .says("hint: a process has at most one tracer: run shmadm outside of the other one\n");
 }
 

@@ -76,7 +76,7 @@ fn a_segment_of_a_namespace_that_its_process_has_left_is_not_certain_to_be_this_
     assert_eq!((pids(&report), &report["nattch"]), (BTreeSet::from([there.pid()]), &json!(1)), "{report}");
     assert_eq!(report["attachments"][0]["certain"], false, "{report}");
     let read = run(["read", "0x4d2", "--peek"]).exits(4).prints_nothing();
-    read.says("no visible process is certain to have it attached");
+    read.says("no visible process certainly has it attached");
 }
 
 #[apply(test)]
@@ -89,7 +89,7 @@ fn without_privilege_a_process_that_left_is_uncertain() {
     assert_eq!(actor.ask(Request::DropCapabilities), "0");
     // Root without the capabilities that map_files and other namespaces require.
     let report = finish(with_no_capabilities(&mut shmadm()).args(["who", "0x4d2", "--json"])).exits(0);
-    report.says("may have a segment with the same id");
+    report.says("may belong to a segment with the same id");
     // Processes that may not be inspected are a better explanation for the missing attachment, so this one is
     // only possible.
     let row = finish(with_no_capabilities(&mut shmadm()).args(["list", "-o", "pids", "--json"])).json();

@@ -72,7 +72,7 @@ fn a_process_that_is_being_killed_is_marked() {
         let pid = dying.pid();
         assert_fields(&who(id), json!({ "found": 1, "hidden": [] }));
         let shown = run(["who", &id.to_string()]).exits(0);
-        shown.says(&format!("pid {pid} is exiting: it keeps segment {id} attached only until then\n"));
+        shown.says(&format!("pid {pid} is exiting: it keeps segment {id} attached until it has exited\n"));
         let refused = run(["rm", &id.to_string()]).exits(5).says(&format!("cause: attached by pid {pid} ("));
         refused.says(", exiting); creator and last user pid").says(" is exiting\n");
     }

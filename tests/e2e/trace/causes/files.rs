@@ -79,7 +79,7 @@ fn names_are_missing_or_taken() {
     let long = "x".repeat(256);
     assert_eq!(explained(&open(&long, "2")), ["cause: the name has 256 bytes; the maximum is 255"]);
     std::fs::create_dir("/dev/shm/directory").unwrap();
-    assert_eq!(explained(&open("directory", "2")), ["cause: the name is that of a directory"]);
+    assert_eq!(explained(&open("directory", "2")), ["cause: it is a directory"]);
 }
 
 #[apply(test)]
@@ -95,7 +95,7 @@ fn modes_are_explained_to_the_traced_user() {
         explained_of(&[&AS_NOBODY[..], &["unlink", "/dev/shm/x"]].concat()),
         [
             "cause: /dev/shm is sticky: only the owner of the file (root), the owner of the directory (root) and a caller \
-             with CAP_FOWNER can remove it, and this is user nobody",
+             with CAP_FOWNER can remove it; the caller is user nobody",
             inspect
         ]
     );
@@ -184,7 +184,7 @@ fn a_process_with_another_dev_shm_does_not_find_this_one() {
     let lines = explained_by(&["unshare", "--mount", "sh", "-c", script, "sh"], &open("x", "2"));
     assert_eq!(
         lines[..2],
-        [MISSING, "hint: /dev/shm of this command has such a file, but the process has another /dev/shm"]
+        [MISSING, "hint: shmadm's own /dev/shm has such a file, but the process has a different /dev/shm"]
     );
     assert!(lines[2].starts_with("hint: list the objects: `shmadm --ns "), "{lines:?}");
     assert!(lines[2].ends_with(" list --posix`"), "{lines:?}");

@@ -77,7 +77,7 @@ fn a_call_in_another_ipc_namespace_is_explained_there() {
     assert_eq!(
         lines[..2],
         [
-            "cause: no segment in this IPC namespace has this key; the IPC namespace of this command has a segment with \
+            "cause: no segment in this IPC namespace has this key; shmadm's own IPC namespace has a segment with \
              this key",
             &*format!("hint: list the segments: `shmadm --ns '{namespace}' list`")
         ]
