@@ -183,8 +183,8 @@ pub(crate) fn run(pairs: usize) {
 
     println!("-- {HOARDED} segments attached twice by one process");
     let hoarder = Helper::start(&[HOARDER]);
-    // grep fails for processes that it may not read. -c reads everything; -l stops at the first match of a process, in less
-    // time than the kernel takes to show all its mappings.
+    // grep fails for processes that it may not read. -c reads everything; -l stops at the first match of a process, in
+    // less time than the kernel takes to show all its mappings.
     let count = Job::new(&["sh", "-c", "grep -c SYSV /proc/*/maps || true"]);
     let first = Job::new(&["sh", "-c", "grep -l SYSV /proc/*/maps || true"]);
     let who = Job::new(&[SHMADM, "who"]);

@@ -1,8 +1,9 @@
 //! Benchmarks against other tools: `cargo bench`.
 //!
-//! The two commands of a pair run alternately (A B A B) in a private IPC namespace with a /dev/shm of its own. The output
-//! has the median time of each command and the median of the ratios. Some parts require root (32,000 segments, many namespaces, two users):
-//! without root they are skipped with a message. The first argument is the number of pairs; the others select parts.
+//! The two commands of a pair run alternately (A B A B) in a private IPC namespace with a /dev/shm of its own. The
+//! output has the median time of each command and the median of the ratios. Some parts require root (32,000 segments,
+//! many namespaces, two users): without root they are skipped with a message. The first argument is the number of
+//! pairs; the others select parts.
 #![expect(clippy::unwrap_used, reason = "a failed benchmark panics")]
 #![expect(clippy::print_stdout, reason = "benchmarks print their results")]
 

@@ -158,7 +158,7 @@ fn ui(quiet: bool, color: Color) -> Ui {
 
 fn report(mut ui: Ui, error: Error, json: bool, codes: ExitCodes) -> Exit {
     if let Kind::Interrupted(signal) = error.kind {
-        // Its sender knows; the output so far is still passed on.
+        // The sender knows about the signal, so no error is printed; flush the output so far.
         let _ = ui.flush();
         return Exit::Signal(signal);
     }

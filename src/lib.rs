@@ -1,7 +1,7 @@
 //! shmadm: see, explain and clean up System V and POSIX shared memory on Linux.
 //!
-//! The library is the program; what it exports is what `main` and the tests of generated files need. ARCHITECTURE.md
-//! describes the modules.
+//! The library contains the whole program; it exports only what `main` and the tests of generated files need.
+//! ARCHITECTURE.md describes the modules.
 
 mod act;
 mod cli;
@@ -27,7 +27,7 @@ pub fn run(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Exit {
     cli::run(arguments.into_iter().collect())
 }
 
-/// Ends this process by a signal, as if nothing had been in its way.
+/// Ends this process with the signal's default action, as if no handler were installed.
 pub fn raise_signal(signal: i32) {
     process::raise_signal(signal);
 }

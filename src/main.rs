@@ -1,4 +1,4 @@
-//! The program: calls the library, and ends as it says.
+//! The program: calls the library, and exits with its code or signal.
 
 use std::process::ExitCode;
 
@@ -11,7 +11,7 @@ fn main() -> ExitCode {
         Exit::Verdict(code) => ExitCode::from(code),
         Exit::Signal(signal) => {
             shmadm::raise_signal(signal);
-            // Only a signal that cannot end a process leads here.
+            // Reached only if the signal does not end the process.
             ExitCode::FAILURE
         }
     }

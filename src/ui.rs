@@ -1,8 +1,8 @@
 //! The two output streams: data goes to standard output; status, warnings, hints and errors go to standard error.
 //!
 //! Standard output is written with write(2) and not through the standard library, which restarts a write that a signal
-//! interrupts (EINTR). So a program whose reader has stopped reading still ends at SIGINT or SIGTERM, and writes only what
-//! the pipe accepts without blocking.
+//! interrupts (EINTR). So a program whose reader has stopped reading still ends at SIGINT or SIGTERM, and writes only
+//! what the pipe accepts without blocking.
 
 mod color;
 mod hints;
@@ -70,8 +70,8 @@ pub(crate) type Interrupted = fn() -> Option<i32>;
 struct Stream {
     stdout: Stdout,
     interrupted: Interrupted,
-    /// The errno with which every write fails: that of the first failed write, so that its data is not written at exit; or
-    /// EBADF if the caller had closed descriptor 1, as which the standard library has opened /dev/null.
+    /// The errno with which every write fails: that of the first failed write, so that its data is not written at exit;
+    /// or EBADF if the caller had closed descriptor 1, in whose place the standard library opened /dev/null.
     failed: Option<Errno>,
 }
 

@@ -12,7 +12,7 @@ use crate::sys::{self, Opening};
 
 /// The prefix of an object that is being removed. If the removal is killed, the next `prune` restores the name.
 const ASIDE: &[u8] = b".shmadm-aside=";
-/// The prefix if the name would become too long or is taken. The inode number and a pid follow, so that no `prune` knows
+/// The prefix if the name would become too long or is taken. The inode number and a pid follow, so no `prune` knows
 /// which name to restore.
 const ASIDE_BY_INODE: &str = ".shmadm-aside#";
 
@@ -51,7 +51,8 @@ pub(crate) fn aside_name(name: &ObjectName) -> Option<ObjectName> {
     ObjectName::of_file(&[ASIDE, name.file_name().as_bytes()].concat())
 }
 
-/// Returns a name from the inode number, for an object whose own name cannot be in it, or whose [`aside_name`] is taken.
+/// Returns a name from the inode number, for an object whose own name cannot be in it, or whose [`aside_name`] is
+/// taken.
 pub(super) fn aside_by_inode(file: FileId) -> OsString {
     format!("{ASIDE_BY_INODE}{}.{}", file.inode, std::process::id()).into()
 }

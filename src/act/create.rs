@@ -1,6 +1,6 @@
 //! Creates a segment, or opens the one that has the key.
 //!
-//! A new segment is a [`PendingSegment`]: a drop guard removes it unless it is committed, so that a failure or a signal
+//! A new segment is a [`PendingSegment`]: a drop guard removes it unless it is committed, so a failure or a signal
 //! leaves no segment behind. Callers set the final mode last: no other user can attach an incomplete segment.
 
 use nix::errno::Errno;
@@ -76,7 +76,8 @@ impl PendingSegment {
         std::mem::ManuallyDrop::new(self).id
     }
 
-    /// Removes the segment, but not another one that has got its id: any user can let the kernel use all ids in seconds.
+    /// Removes the segment, but not another one that was given the same id: any user can make the kernel cycle through
+    /// all ids in seconds.
     fn remove(&self) -> Result<(), SysError> {
         match lookup(&System::new(), self.id, Needs::empty()) {
             Ok(found) if found.as_ref().and_then(|segment| segment.sysv().cpid) != Some(self.creator) => Ok(()),

@@ -1,4 +1,5 @@
-//! The directory in which a file is written. It is opened once, and never reached through a symbolic link of another user.
+//! The directory in which a file is written. It is opened once, and never reached through a symbolic link of another
+//! user.
 
 use std::ffi::OsStr;
 use std::fs::Metadata;
@@ -31,8 +32,8 @@ const ROOT: u32 = 0;
 pub(super) struct Destination {
     directory: OwnedFd,
     /// The path of the file for system calls. Through /proc/self/fd it leads into the open directory, even if the
-    /// directory's name is given to another one meanwhile. Without /proc it is the user's path, which each call resolves
-    /// again.
+    /// directory's name is given to another one meanwhile. Without /proc it is the user's path, which each call
+    /// resolves again.
     path: PathBuf,
 }
 
@@ -77,8 +78,8 @@ pub(crate) fn is_root_or_caller(uid: u32) -> bool {
     uid == ROOT || uid == geteuid().as_raw()
 }
 
-/// Returns the file that a symbolic link of the caller leads to, if it can be written in the link's place: a regular file,
-/// or none yet.
+/// Returns the file that a symbolic link of the caller leads to, if it can be written in the link's place: a regular
+/// file, or none yet.
 pub(crate) fn own_link_target(named: &Path) -> Option<PathBuf> {
     let is_own = |link: &Metadata| link.is_symlink() && link.uid() == geteuid().as_raw();
     named.symlink_metadata().ok().filter(is_own)?;
@@ -110,9 +111,9 @@ pub(super) fn directory_of(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Opens the directory of a file. A symbolic link on the way is opened itself, judged, and then followed by the text that
-/// was read from it: another user cannot replace it in between. The kernel's own check (fs.protected_symlinks) would
-/// apply only in shared directories, and only if it is enabled.
+/// Opens the directory of a file. A symbolic link on the way is opened itself, judged, and then followed by the text
+/// that was read from it: another user cannot replace it in between. The kernel's own check (fs.protected_symlinks)
+/// would apply only in shared directories, and only if it is enabled.
 fn open_directory(named: &Path) -> Result<OwnedFd, Error> {
     let failed = |errno: Errno| failed(named, &errno.into(), "open");
     let reversed = |path: &Path| path.components().rev().map(|part| part.as_os_str().to_owned()).collect::<Vec<_>>();
@@ -151,9 +152,9 @@ fn open_directory(named: &Path) -> Result<OwnedFd, Error> {
     directory.ok_or_else(|| failed(Errno::ENOENT))
 }
 
-/// Returns whether a symbolic link of this user, in this directory, is followed. A user namespace that does not map root
-/// shows root's links under the same number as those of every unmapped user, and / too: except in a shared directory,
-/// they are taken for root's.
+/// Returns whether a symbolic link of this user, in this directory, is followed. A user namespace that does not map
+/// root shows root's links, and /, with the overflow uid, like those of every unmapped user. Outside shared
+/// directories, such links are treated as root's.
 fn is_trusted_link(uid: u32, directory: BorrowedFd<'_>) -> bool {
     let is_roots = || stat("/").is_ok_and(|root| root.st_uid == uid);
     is_root_or_caller(uid) || (is_roots() && !is_shared(directory))

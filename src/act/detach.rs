@@ -19,14 +19,15 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug)]
 pub(crate) struct Detached {
     pub(crate) pids: Vec<i32>,
-    /// The attachments of a segment before and after; 0 after if it was destroyed at the last detach. `None` for an object.
+    /// The attachments of a segment before and after; 0 after if it was destroyed at the last detach. `None` for an
+    /// object.
     pub(crate) nattch: Option<(u64, u64)>,
     pub(crate) destroyed: bool,
 }
 
-/// Ends the caller's holders of a segment, or the one with `pid`, and waits until they have exited.
-/// Without a holder, returns `NotFound` if the segment is not attached, and `Refused` if other processes have it attached.
-/// Returns `Failed` if a holder does not exit.
+/// Ends the caller's holders of a segment, or the one with `pid`, and waits until they have exited. Without a holder,
+/// returns `NotFound` if the segment is not attached, and `Refused` if other processes have it attached. Returns
+/// `Failed` if a holder does not exit.
 pub(crate) fn detach(system: &System, seen: &Object, pid: Option<i32>) -> Result<Detached, Error> {
     let ident = seen.ident();
     let mut ours = holders(system, seen)?;

@@ -19,7 +19,7 @@ pub(crate) struct Requested {
     pub(crate) lock: bool,
 }
 
-/// An option that an existing segment does not meet.
+/// An option that an existing segment does not satisfy.
 struct Conflict {
     /// Without its dashes.
     option: &'static str,
@@ -93,7 +93,7 @@ fn conflicts(system: &System, segment: &Object, creation: &Creation) -> Vec<Conf
     conflicts
 }
 
-/// Explains that a key exists (EEXIST), and how to open its segment: without the options that it does not meet.
+/// Explains that a key exists (EEXIST), and how to open its segment: without the options that it does not satisfy.
 pub(super) fn exists(system: &System, key: Key, creation: &Creation, flags: CreateFlags) -> Error {
     let size = creation.size(system);
     let failure = SysError { errno: Errno::EEXIST, call: "shmget" };

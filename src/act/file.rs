@@ -1,12 +1,12 @@
 //! A new file that gets its name only when it is complete.
 //!
 //! The file is created without a name (O_TMPFILE), so that the kernel deletes it however this process ends, or under a
-//! temporary name on file systems without O_TMPFILE. It is written, synced and then linked to its name, so that no other
-//! process finds an incomplete file. A file that is replaced can be restored until the replacement is confirmed: `dump`
-//! writes two files, and replaces both or neither.
+//! temporary name on file systems without O_TMPFILE. It is written, synced and then linked to its name, so that no
+//! other process finds an incomplete file. A file that is replaced can be restored until the replacement is confirmed:
+//! `dump` writes two files, and replaces both or neither.
 //!
-//! To replace a file, another one needs a temporary name for a moment. A killed process leaves it there; the next one that
-//! writes a file to the directory deletes it. A running process keeps a lock on its file (flock(2)).
+//! To replace a file, another one needs a temporary name for a moment. A killed process leaves it there; the next one
+//! that writes a file to the directory deletes it. A running process keeps a lock on its file (flock(2)).
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io;
@@ -24,7 +24,8 @@ use super::destination::{Destination, already_exists, cannot_write, directory_of
 use crate::error::Error;
 use crate::sys;
 
-/// The prefix of temporary names. It must differ from the prefix of objects that are being removed (`ASIDE` in `aside`).
+/// The prefix of temporary names. It must differ from the prefix of objects that are being removed (`ASIDE` in
+/// `aside`).
 const PREFIX: &str = ".shmadm-new-";
 /// The mode of a file until another one is set.
 const PRIVATE: u32 = 0o600;
@@ -41,13 +42,14 @@ pub(crate) struct NewFile {
 }
 
 impl NewFile {
-    /// Creates a file with mode 0600.
-    /// Fails if the directory does not exist, cannot be written to, or is reached through a symbolic link of another user.
-    /// Refuses if the name belongs to something other than a regular file, or to any file without `force`.
+    /// Creates a file with mode 0600. Fails if the directory does not exist, cannot be written to, or is reached
+    /// through a symbolic link of another user. Refuses if the name belongs to something other than a regular file, or
+    /// to any file without `force`.
     pub(crate) fn begin(named: &Path, force: bool) -> Result<Self, Error> {
         let destination = Destination::find(named)?;
         if let Some(metadata) = destination.metadata() {
-            // Devices, FIFOs and links are never replaced: a user who names /dev/null does not want it to become a file.
+            // Devices, FIFOs and links are never replaced: a user who names /dev/null does not want it to become a
+            // file.
             if metadata.is_symlink() {
                 return Err(cannot_write(named, "it is a symbolic link"));
             } else if metadata.is_dir() {
@@ -61,8 +63,8 @@ impl NewFile {
         Self::at(named, destination, PRIVATE)
     }
 
-    /// Creates a file that replaces whatever has its name at the end. A symbolic link itself is replaced, not its target.
-    /// The umask applies to `mode`.
+    /// Creates a file that replaces whatever has its name at the end. A symbolic link itself is replaced, not its
+    /// target. The umask applies to `mode`.
     pub(super) fn replacing(named: &Path, mode: u32) -> Result<Self, Error> {
         Self::at(named, Destination::find(named)?, mode)
     }
@@ -156,8 +158,8 @@ impl Replacement {
     }
 }
 
-/// Creates a file in the directory of `path`: without a name if the file system supports that and the file can be linked
-/// later, which requires /proc, and otherwise with a temporary name.
+/// Creates a file in the directory of `path`: without a name if the file system supports that and the file can be
+/// linked later, which requires /proc, and otherwise with a temporary name.
 fn create(path: &Path, mode: u32) -> io::Result<(File, Option<TempPath>)> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).mode(mode);

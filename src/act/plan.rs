@@ -1,7 +1,7 @@
 //! What creating a segment would do: a dry run of `create`.
 //!
-//! No call can determine this without creating the segment, so the checks of shmget(2) are repeated in the kernel's order
-//! (newseg in linux/ipc/shm.c).
+//! No call can determine this without creating the segment, so the checks of shmget(2) are repeated in the kernel's
+//! order (newseg in linux/ipc/shm.c).
 
 use nix::errno::Errno;
 
@@ -31,7 +31,7 @@ pub(crate) fn plan(system: &System, creation: &Creation) -> Result<Plan, Error> 
     predict(system, creation).map_err(would_fail)
 }
 
-/// Marks an error as that of a dry run. A usage error is one in any case.
+/// Marks an error as that of a dry run. Usage errors are returned unchanged.
 pub(crate) fn would_fail(error: Error) -> Error {
     if error.kind == Kind::Usage {
         return error;

@@ -2,11 +2,11 @@
 //!
 //! The kernel has no call that removes a segment only if it is not attached. [`remove`] therefore reads the record
 //! again, compares it with what the user was shown, and calls IPC_RMID with nothing in between. A process can still
-//! attach at that moment. The segment is then marked for destruction instead of destroyed, and a last look reports
+//! attach at that moment. The segment is then marked for destruction instead of destroyed, and a last check reports
 //! which. Attaching the segment first would not prevent that, and would overwrite the record of the last user.
 //!
 //! [`clean`], which `prune` and `leakcheck` use, also checks again that the creator and the last user have exited, and
-//! skips a segment of which anything has changed: identity, owner, mode, last user, times, attachments or state.
+//! skips a segment if anything about it has changed: identity, owner, mode, last user, times, attachments or state.
 
 use nix::errno::Errno;
 

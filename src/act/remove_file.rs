@@ -1,12 +1,12 @@
-//! Removes POSIX objects, so that no process ever loses one that it uses or is about to open.
+//! Removes POSIX objects without taking one from a process that uses it or is about to open it.
 //!
-//! A write lease is granted only if no process has the file open or mapped, and lets openers wait. Under the lease, the
-//! object is compared with what the user was shown, then renamed aside, so that no later open finds it. After a short
-//! pause, in which an opener that has already looked up the name reaches the lease, F_GETLEASE shows whether there was
-//! one: then the object gets its name back, otherwise it is unlinked. Without the pause, or without the renaming, some
-//! openers get an object that has just been removed.
+//! A write lease is granted only if no process has the file open or mapped, and blocks openers. Under the lease, the
+//! object is compared with what the user was shown, then renamed to a temporary name, so that no later open finds it.
+//! After a short pause, in which an opener that has already looked up the name reaches the lease, F_GETLEASE shows
+//! whether there was one: then its name is restored, otherwise it is unlinked. Without the pause, or without the
+//! renaming, some openers get an object that has just been removed.
 //!
-//! Openers wait meanwhile, so nothing else happens under a lease: no output, no scan, no fork, and no signal is
+//! Openers are blocked meanwhile, so nothing else happens under a lease: no output, no scan, no fork, and no signal is
 //! delivered. Several objects share one pause.
 //!
 //! Where leases do not work, the processes decide, if all of them were inspected.
@@ -38,7 +38,7 @@ use crate::sys::{self, Opening};
 const PAUSE: Duration = Duration::from_micros(100);
 /// How long to wait for processes that are exiting.
 const MAX_WAIT: Duration = Duration::from_secs(1);
-/// The most objects that share a pause: the first of them is held for less than a millisecond.
+/// Maximum number of objects that share a pause: the first of them is held for less than a millisecond.
 pub(crate) const AT_ONCE: usize = 32;
 
 /// Removes an object if it is still as it was seen and not in use; with `force` its name, even if it is in use.
@@ -152,7 +152,7 @@ fn remove_unused(
         return Ok(results);
     }
     let uses = match find_use(system, seen) {
-        // What was removed must be reported. The others keep the reason that no lease shows their use.
+        // What was removed must be reported. The others keep their error: no lease could be taken.
         Err(error) if !results.iter().any(Result::is_ok) => return Err(error),
         uses => uses.unwrap_or_default(),
     };
@@ -193,7 +193,7 @@ pub(super) fn find_use(system: &System, seen: &[&Object]) -> Result<Vec<Option<b
 /// Does the same as [`remove_unused`], but removes only objects whose lease can be taken.
 fn remove_leased(system: &System, seen: &[&Object]) -> Result<Vec<Result<Removed, Failure>>, Error> {
     let directory = system.objects()?;
-    // A signal that ends the program would leave the objects aside.
+    // A signal that ends the program would leave the objects under their temporary names.
     let results = sys::without_signals(|| {
         let leased = seen.iter().map(|object| Pending::leased(directory, object.posix()));
         let leased: Vec<_> = leased.map(|one| one.and_then(Pending::put_aside)).collect();
@@ -213,7 +213,7 @@ fn remove_leased(system: &System, seen: &[&Object]) -> Result<Vec<Result<Removed
 fn unlink_unchanged(system: &System, seen: &Object) -> Result<Option<bool>, Failure> {
     let directory = system.objects().map_err(|_| Failure::Gone)?;
     let (name, file) = refer(directory, seen.posix())?;
-    // Aside, no other object can replace it.
+    // Under its temporary name, it cannot be replaced.
     let pending = sys::without_signals(|| {
         let pending = Pending::new(directory, seen.posix(), name, file).put_aside()?;
         let unlinked = sys::unlink_entry(directory.as_fd(), &pending.aside);
@@ -228,8 +228,8 @@ fn unlink_unchanged(system: &System, seen: &Object) -> Result<Option<bool>, Fail
     })
 }
 
-/// Returns whether the sticky bit of the directory lets the caller remove an object's name: the owner of either may, and
-/// so may a caller with CAP_FOWNER over the object. Returns true if that is unknown.
+/// Returns whether the sticky bit of the directory lets the caller remove an object's name: the owner of either may,
+/// and so may a caller with CAP_FOWNER over the object. Returns true if that is unknown.
 pub(super) fn may_unlink(directory: &ObjectDirectory, seen: &Posix, system: &System) -> bool {
     let Ok(stat) = sys::stat_file(directory.as_fd()) else { return true };
     let is_owner = [stat.uid, seen.stat.uid].contains(&geteuid().as_raw());

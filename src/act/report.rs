@@ -1,5 +1,5 @@
-//! A report in a file that the user names. A regular file is replaced when the report is complete. A FIFO, a device or an
-//! open descriptor is written to.
+//! A report in a file that the user names. A regular file is replaced when the report is complete. A FIFO, a device or
+//! an open descriptor is written to.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, IsTerminal, Write};
@@ -14,8 +14,8 @@ use super::file::NewFile;
 use crate::error::Error;
 use crate::model::is_descriptor;
 
-/// The mode of a report before the umask, whatever file it replaces. `rm --from` removes what a report lists, so only its
-/// owner may write it.
+/// The mode of a report before the umask, regardless of the file that it replaces. `rm --from` removes what a report
+/// lists, so only its owner may write it.
 const MODE: u32 = 0o644;
 
 #[derive(Debug)]
@@ -30,9 +30,9 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// Checks that a report can be written to a path, before the report exists.
-    /// Fails if the directory does not exist or cannot be written to, or if a FIFO has no reader. Refuses a directory, a
-    /// symbolic link, a path through a symbolic link of another user, and another user's FIFO in a directory like /tmp.
+    /// Checks that a report can be written to a path, before the report exists. Fails if the directory does not exist
+    /// or cannot be written to, or if a FIFO has no reader. Refuses a directory, a symbolic link, a path through a
+    /// symbolic link of another user, and another user's FIFO in a directory like /tmp.
     pub(crate) fn begin(named: &Path) -> Result<Self, Error> {
         let stream = open_stream(named)?;
         let identity = match &stream {
@@ -127,8 +127,8 @@ fn open_stream(named: &Path) -> Result<Option<File>, Error> {
     if !is_stream(opened.file_type()) {
         return Err(cannot_write(named, "it was replaced by another file"));
     }
-    // In a shared directory another user may have made it to read the report. The kernel refuses such FIFOs too, but only
-    // to programs that open them with O_CREAT (fs.protected_fifos).
+    // In a shared directory another user may have made it to read the report. The kernel refuses such FIFOs too, but
+    // only to programs that open them with O_CREAT (fs.protected_fifos).
     if opened.file_type().is_fifo() && !is_root_or_caller(opened.uid()) && destination.is_shared() {
         return Err(cannot_write(named, &format!("it is a FIFO of another user (uid {})", opened.uid())));
     }

@@ -61,8 +61,8 @@ pub(crate) fn set(system: &System, seen: &Object, change: Change) -> Result<(), 
     })
 }
 
-/// Returns the uid or gid to pass to IPC_SET: the given one, or the current one. The current one must be known, since an
-/// id that is not mapped in this user namespace is shown as the overflow id.
+/// Returns the uid or gid to pass to IPC_SET: the given one, or the current one. The current one must be known, since
+/// an id that is not mapped in this user namespace is shown as the overflow id.
 fn number(system: &System, segment: &Object, account: Account, given: Option<u32>) -> Result<u32, Error> {
     let is = if account == Account::User { segment.uid } else { segment.gid };
     match (given, system.id_in_namespace(account, given.unwrap_or(is))) {

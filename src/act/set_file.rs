@@ -30,7 +30,7 @@ pub(super) fn current_ids(
     Ok((owner.map(Uid::from_raw), group.map(Gid::from_raw)))
 }
 
-/// Changes an object. Its size is changed first, since that is refused most often.
+/// Changes an object. Its size is changed first, since that fails most often.
 ///
 /// Shrinking an object that a process uses is refused without `force`: the process would get SIGBUS beyond the new end.
 pub(super) fn set_file(system: &System, seen: &Object, change: Change) -> Result<(), Error> {

@@ -1,10 +1,10 @@
 //! Completion: the candidates for a word that is being typed.
 //!
-//! The scripts in completions/ run `shmadm __complete WORD…` with the words up to the cursor. The answer is a line for each
-//! candidate, its description after a tab. `:files` and `:command`, with a prefix or the index of a word after the tab,
-//! leave the completion of a file name or of another program's command line to the shell. clap_complete finds the
-//! argument. Its value is then a marker with the value name, which is replaced by values of the system. Errors give
-//! no candidates.
+//! The scripts in completions/ run `shmadm __complete WORD…` with the words up to the cursor. The answer is a line for
+//! each candidate, its description after a tab. `:files` and `:command`, with a prefix or the index of a word after the
+//! tab, leave the completion of a file name or of another program's command line to the shell. clap_complete finds the
+//! argument. Its value is then a marker with the value name, which is replaced by values of the system. Errors give no
+//! candidates.
 
 use std::collections::{BTreeSet, HashSet};
 use std::ffi::{OsStr, OsString};
@@ -54,7 +54,7 @@ pub(super) fn run(words: &[OsString]) -> Exit {
 /// Returns the candidates for the last word.
 fn candidates(words: &[OsString]) -> Option<Vec<Candidate>> {
     let (word, before) = words.split_last()?;
-    // It fails for a request for help.
+    // Parsing fails if help is requested.
     let matches = program().ignore_errors(true).try_get_matches_from(before).ok();
     let (command, inner) = matches.as_ref().and_then(ArgMatches::subcommand).unzip();
     let started = inner.and_then(|inner| inner.try_get_many::<OsString>("command").ok()?).map_or(0, Iterator::count);
@@ -93,7 +93,7 @@ fn with_markers(command: clap::Command) -> clap::Command {
             vec![CompletionCandidate::new(format!("{MARK}{name}{MARK}{}", word.to_string_lossy()))]
         }))
     };
-    // Of a command with an alias, clap_complete would show the first in alphabetical order.
+    // For a command with an alias, clap_complete would show only the alphabetically first name.
     let alias = find(command.get_name()).and_then(|command| command.alias);
     let command = command.visible_alias(None).aliases(alias);
     command.mut_args(mark).mut_subcommands(with_markers)

@@ -15,8 +15,9 @@ use crate::ui::Color;
 const EXIT_CODES: &str = "Exit codes: 0 success, 1 failure, 2 usage error, 3 not found,
 4 permission denied, 5 refused by a safety check, 6 already exists";
 
-// They are not `global` in clap's sense: of an option on both sides of the command it keeps one value, so that conflicts
-// would be lost, and it clones each global argument for each command, which takes longer than the rest of parsing.
+// They are not `global` in clap's sense: if an option is given both before and after the command, clap keeps only one
+// value, and conflicts go unnoticed. It also clones each global argument for each command, which takes longer than the
+// rest of parsing.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Global options")]
 pub(super) struct GlobalArgs {

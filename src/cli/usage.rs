@@ -17,7 +17,7 @@ use crate::ui::{Color, Rendered};
 pub(super) fn report(error: clap::Error, program: &clap::Command, arguments: &[OsString]) -> Exit {
     let words: Vec<_> = arguments.iter().skip(1).map(|word| word.to_string_lossy()).collect();
     let words: Vec<&str> = words.iter().map(AsRef::as_ref).collect();
-    // clap gives the name that users type to a command when it comes to its arguments.
+    // clap sets a command's `bin_name` when it parses that command's arguments.
     let built = program.get_subcommands().find(|command| command.get_bin_name().is_some());
     let called = called(built, &words);
     let codes =
@@ -106,7 +106,7 @@ pub(super) fn rendered(text: &StyledStr, is_error: bool) -> Rendered {
     Rendered { plain: text.to_string(), ansi: text.ansi().to_string(), is_error }
 }
 
-/// Finds the command: the one that clap has come to, or the first word that names one if clap stopped before.
+/// Finds the command: the one that clap was parsing, or the first word that names one if clap stopped before.
 fn called(built: Option<&clap::Command>, words: &[&str]) -> Option<&'static Command> {
     built.and_then(|command| find(command.get_name())).or_else(|| words.iter().find_map(|word| find(word)))
 }
@@ -119,7 +119,7 @@ fn values_of<'a>(option: &str, words: &[&'a str]) -> impl Iterator<Item = &'a st
     })
 }
 
-/// Finds the word in which clap took `-h` or `-V` for an option in a word that is not a cluster of options, such as `-hello`.
+/// Finds a word, such as `-hello`, in which clap found `-h` or `-V` although it is not a cluster of options.
 fn misread_help<'a>(command: &clap::Command, words: &[&'a str]) -> Option<&'a str> {
     if words.iter().any(|word| ["-h", "--help", "-V", "--version"].contains(word)) {
         return None;
@@ -130,7 +130,7 @@ fn misread_help<'a>(command: &clap::Command, words: &[&'a str]) -> Option<&'a st
     requests.find(|word| !word.chars().skip(1).all(is_option))
 }
 
-/// Shows words with invalid UTF-8 as everywhere, which clap shows with replacement characters.
+/// Shows invalid UTF-8 as `\xNN`, as elsewhere; clap shows replacement characters.
 fn with_invalid_utf8(text: &str, arguments: &[OsString]) -> String {
     let mut text = text.to_owned();
     for word in arguments.iter().filter(|word| word.to_str().is_none()) {
@@ -139,8 +139,8 @@ fn with_invalid_utf8(text: &str, arguments: &[OsString]) -> String {
     text
 }
 
-/// Escapes what the user typed, which could forge lines, and removes advice that does not apply. Parsers of values quote
-/// what they name.
+/// Escapes what the user typed, which could forge lines, and removes advice that does not apply. Parsers of values
+/// quote what they name.
 fn harmless(mut error: clap::Error, takes_text: bool) -> clap::Error {
     let contexts: Vec<_> = error.context().map(|(kind, value)| (kind, value.clone())).collect();
     let clean = |text: &String| escape(text).into_owned();

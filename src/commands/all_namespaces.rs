@@ -116,8 +116,8 @@ pub(crate) fn ask_all<T: Send>(
 }
 
 /// Opens the /dev/shm of every mount namespace, each file system once. Warns about those that cannot be opened;
-/// `with_segments` says that processes whose namespaces cannot be read are reported with the segments. Also returns whether
-/// every one was opened, as far as is known.
+/// `with_segments` says that processes whose namespaces cannot be read are reported with the segments. Also returns
+/// whether every one was opened, as far as is known.
 pub(crate) fn all_instances(context: &mut Context, with_segments: bool) -> Result<(Vec<ObjectDirectory>, bool), Error> {
     let Instances { directories, failed, inaccessible } = instances(&context.system)?;
     let is_complete = failed.is_empty() && inaccessible == 0;
@@ -160,7 +160,7 @@ pub(crate) fn why_unreachable(census: &Census, number: u64) -> Option<String> {
     })
 }
 
-/// What commands report that have no objects with `--all-ns`.
+/// The status message of commands that omit objects with `--all-ns`.
 pub(crate) const ONLY_SEGMENTS: &str = "objects omitted: --all-ns selects segments only";
 
 /// Warns about a namespace that could not be entered.

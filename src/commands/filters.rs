@@ -222,7 +222,7 @@ pub(crate) fn retain_attached(
 /// Warns about segments that had one of these keys until they were marked for destruction: their users do not share
 /// memory with those of the segment that has the key now.
 pub(crate) fn warn_of_removed(context: &mut Context, keys: &[Key]) {
-    // The listing is complete without it.
+    // This warning is optional, so a failure is ignored.
     for segment in removed_with_key(&context.system, keys).unwrap_or_default() {
         let key = segment.former_key().unwrap_or_default();
         let by = segment.attachers.as_ref().and_then(|attachers| attached_by(attachers)).unwrap_or_default();

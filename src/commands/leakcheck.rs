@@ -221,7 +221,7 @@ impl LeakcheckArgs {
         [&self.report, &self.junit].into_iter().flatten().filter_map(parent).any(|parent| parent.starts_with(directory))
     }
 
-    /// Rejects options that cannot be combined, and output that would mix with that of the command.
+    /// Rejects options that cannot be combined, and output that would be mixed with that of the command.
     fn check(&self, context: &Context) -> Result<(), Error> {
         if self.isolate == IsolateArg::Always && context.elsewhere {
             return Err(usage_error("--ns and --isolate always cannot be combined"));

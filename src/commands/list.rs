@@ -222,8 +222,8 @@ pub(crate) fn run(args: &ListArgs, context: &mut Context) -> Result<Exit, Error>
     Ok(exit_with(context, &failures))
 }
 
-/// Prints each segment as soon as it is read. The header is written with the first rows, so that a listing that fails at
-/// once prints nothing.
+/// Prints each segment as soon as it is read. The header is written with the first rows, so that a listing that fails
+/// at once prints nothing.
 fn stream(context: &mut Context, needs: Needs, filter: &Filter, rows: &mut Rows<'_, Object>) -> Result<(), Error> {
     let Context { ui, system, .. } = context;
     each(system, needs, |object| match filter.matches(system, &object) {
@@ -254,7 +254,8 @@ fn selected(
     Ok((objects, failures))
 }
 
-/// Lists the segments of all namespaces; attachments to segments of other ones are found only with those of all segments.
+/// Lists the segments of all namespaces; attachments to segments of other ones are found only with those of all
+/// segments.
 fn all_namespaces(context: &mut Context, needs: Needs) -> Result<Vec<Object>, Error> {
     let Survey { mut objects, is_complete, .. } = survey(context, needs)?;
     if needs.contains(Needs::ATTACHERS) {

@@ -89,8 +89,8 @@ impl MemoryUsage {
         self.holdings.iter().filter(|holding| !divided.contains(&holding.instance)).chain(parts).collect()
     }
 
-    /// Returns the sums below the rows: what is accounted for, what is not, with the reasons, and all. What is charged to
-    /// control groups was not found by this program, so that only the kernel's sum belongs to it.
+    /// Returns the sums below the rows: what is accounted for, what is not, with the reasons, and all. The memory
+    /// charged to control groups is the kernel's own count, so only the kernel's total is shown with it.
     pub(crate) fn totals(&self, by: By) -> Vec<UsageRow> {
         let total = |name: &str, rss, detail| UsageRow {
             kind: RowKind::Total,
@@ -111,8 +111,8 @@ impl MemoryUsage {
         totals
     }
 
-    /// Returns the report; `rows` are those of [`Self::rows`], and `chosen` the only columns of them, if the user has chosen
-    /// some.
+    /// Returns the report; `rows` are those of [`Self::rows`], and `chosen` the only columns of them, if the user has
+    /// chosen some.
     pub(crate) fn report<'a>(
         &'a self,
         by: By,

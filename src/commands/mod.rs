@@ -109,7 +109,7 @@ impl Context {
         work(&mut |bytes| bar.advance(bytes))
     }
 
-    /// Prints failures, those that differ only in their segment as one, and returns them for the report.
+    /// Prints failures, merging those that differ only in their segment, and returns them for the report.
     fn failures(&mut self, failed: Vec<(String, Error)>) -> Vec<Failure> {
         exit_with(self, &failed);
         self.failed(&failed)
@@ -166,8 +166,8 @@ impl Resolved {
     }
 }
 
-/// Returns whether all targets are POSIX objects, whose rows have other columns. Both kinds are a usage error in CSV and
-/// TSV.
+/// Returns whether all targets are POSIX objects, whose rows have other columns. Both kinds are a usage error in CSV
+/// and TSV.
 fn are_objects(format: Format, targets: &[Target]) -> Result<bool, Error> {
     let segments = targets.iter().filter(|target| target.name.is_segment()).count();
     match format {
@@ -237,8 +237,8 @@ fn attach_new(context: &Context, segment: &Object, held: bool) -> Result<Attachm
     act::attach(&context.system, segment, Access::ReadWrite, Address::Any, false, lifetime)
 }
 
-/// Creates or opens a segment like `act::create`. A second process, the guard, creates it, and removes it if this one is
-/// killed before the guard is released.
+/// Creates or opens a segment like `act::create`. A second process, the guard, creates it, and removes it if this one
+/// is killed before the guard is released.
 fn create_guarded(
     context: &mut Context,
     creation: &Creation,

@@ -215,7 +215,8 @@ pub(crate) fn run(args: &PruneArgs, context: &mut Context) -> Result<Exit, Error
         objects = settled;
     }
     let (segments, files): (Vec<&Object>, Vec<&Object>) = objects.iter().partition(|object| object.is_segment());
-    // After a crash, PostgreSQL finds its objects by its segment: if prune is interrupted or fails, that must still exist.
+    // After a crash, PostgreSQL finds its objects by its segment: if prune is interrupted or fails, that must still
+    // exist.
     let (removed_files, is_complete) = files::remove_all(args, &context.system, &files, &interrupts);
     let segments = if is_complete { segments.as_slice() } else { &[] };
     let mut removals = segments::remove_all(args, context, segments, &namespaces, &interrupts);

@@ -253,8 +253,8 @@ struct Contents {
     r#type: Option<&'static str>,
 }
 
-/// Prints a range piece by piece, so that a large object is not held in memory, until stdout is closed or, of a text, up
-/// to the first NUL.
+/// Prints a range piece by piece, so that a large object is not held in memory, until stdout is closed or, of a text,
+/// up to the first NUL.
 fn stream(
     context: &mut Context,
     source: &Source,

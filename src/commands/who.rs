@@ -141,7 +141,7 @@ fn named(
     let mut files = files.unwrap_or_default();
     check_any_found(context, !(objects.is_empty() && files.is_empty()), failures)?;
     query::add_users(&context.system, &mut files, needs | Needs::ATTACHERS)?;
-    // No lease of an object that is not shown: what opens it would wait.
+    // Take no lease on an object that is not shown: it would block processes that open it.
     let in_any_state = filter.in_any_state();
     files.retain(|file| in_any_state.matches(&context.system, file));
     query::probe(&context.system, &mut files);
@@ -310,7 +310,7 @@ fn warn_of_hidden(args: &WhoArgs, context: &mut Context, found: &[UsedSegment]) 
         };
         let (attachments, meaning) = (counted(*total, "attachment"), hidden.meaning());
         let reason = match hidden.reason {
-            // The meaning has the same word.
+            // The explanation already contains this word.
             HiddenBy::Exiting => String::new(),
             reason => format!(" ({})", reason.as_str()),
         };

@@ -140,8 +140,8 @@ fn with_enlargement(context: &Context, error: Error, object: &Object, size: u64)
     error.hint("enlarge it", shmadm("set").arg(object.ident().typed()).arg("--size").arg(size.to_string()))
 }
 
-/// Writes an input. With --sparse, its zeros are kept as holes; if untouched pages cannot be determined, zeros are written
-/// like other bytes.
+/// Writes an input. With --sparse, its zeros are kept as holes; if untouched pages cannot be determined, zeros are
+/// written like other bytes.
 fn write(args: &WriteArgs, context: &Context, target: &Source, range: Range, input: &Input) -> Result<Received, Error> {
     let mut bar = progress(context, input, range);
     let mut progress = |bytes| bar.advance(bytes);

@@ -1,8 +1,8 @@
 //! Copies contents to a file (dump) and from a file (restore).
 //!
 //! Both hash the bytes in the private buffer from which they are written: other processes can change the file and the
-//! segment at any time, but not this copy. So the checksum is always that of the bytes that were written. Several threads
-//! share the work, which hashing dominates.
+//! segment at any time, but not this copy. So the checksum is always that of the bytes that were written. Several
+//! threads share the work, which hashing dominates.
 
 use std::fs::File;
 use std::io;
@@ -22,16 +22,16 @@ use crate::error::Error;
 use crate::query::System;
 use crate::sys::next_data;
 
-/// The most bytes of a piece, so that it is still in the processor's cache when it is hashed and written.
+/// Maximum number of bytes of a piece, so that it is still in the processor's cache when it is hashed and written.
 const PIECE: usize = 64 * BLOCK;
 /// The pieces that threads share before their results are collected and progress is reported.
 const BATCH: usize = 128;
 const MIN_SHARE: usize = 8;
-/// The most threads. More would wait for memory and for locks in the kernel.
+/// Maximum number of threads. More would wait for memory and for locks in the kernel.
 const MAX_THREADS: usize = 4;
 
-/// Copies contents to a new file, in which holes stay holes, and returns their checksum. `unwritten` converts an error of
-/// the file.
+/// Copies contents to a new file, in which holes stay holes, and returns their checksum. `unwritten` converts an error
+/// of the file.
 pub(crate) fn copy_to_file(
     system: &System,
     source: &Source,
@@ -69,8 +69,8 @@ pub(crate) fn checksum_of_file(
     Ok((checksum, data))
 }
 
-/// Copies the data of a file to a new segment or object of its size, and returns the checksum of the bytes that were written. Blocks
-/// of zeros are only written if `zeros` is set. `unread` converts an error of the file.
+/// Copies the data of a file to a new segment or object of its size, and returns the checksum of the bytes that were
+/// written. Blocks of zeros are only written if `zeros` is set. `unread` converts an error of the file.
 pub(crate) fn copy_from_file(
     to: Sink<'_>,
     file: &File,
@@ -97,8 +97,8 @@ fn pieces_of_file(
     pieces(size, move |offset| next_data(file.as_fd(), offset).map_err(|errno| unread(errno.into())))
 }
 
-/// Splits data into pieces of whole blocks, as pairs of offset and length. `next_data` returns start and end of the first
-/// data at or after an offset.
+/// Splits data into pieces of whole blocks, as pairs of offset and length. `next_data` returns start and end of the
+/// first data at or after an offset.
 fn pieces(
     size: u64,
     mut next_data: impl FnMut(u64) -> Result<Option<(u64, u64)>, Error>,

@@ -1,8 +1,8 @@
 //! Reads bytes from a segment.
 //!
-//! Large output is not copied into this process's memory: sendfile(2) sends the file behind the segment to any output, and
-//! of the mapping, vmsplice(2) moves pages into a pipe and write(2) copies them to a file. Where the kernel or a sandbox
-//! refuses the first of these, bytes pass through a buffer, or through write(2).
+//! Large output is not copied into this process's memory: sendfile(2) sends the file behind the segment to any output,
+//! and for data in the mapping, vmsplice(2) moves pages into a pipe and write(2) copies them to a file. Where the
+//! kernel or a sandbox refuses the first of these, bytes pass through a buffer, or through write(2).
 
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -16,7 +16,7 @@ use crate::sys::{self, Attachment, Errno, SparseFile, widen_pipe};
 
 const PIECE: usize = 64 << 10;
 static ZEROS: [u8; PIECE] = [0; PIECE];
-/// The most bytes of one call, and of the pages that are mapped ahead.
+/// Maximum number of bytes of one call, and of the pages that are mapped ahead.
 const MAX_TRANSFER: usize = 8 << 20;
 
 /// Reads the native 32-bit integer at offset 0 in one access.
@@ -83,8 +83,8 @@ pub(crate) fn for_each_chunk(
     })
 }
 
-/// Writes a range to a descriptor, and returns the number of bytes written. A closed pipe (EPIPE) ends it early and is not
-/// an error.
+/// Writes a range to a descriptor, and returns the number of bytes written. A closed pipe (EPIPE) ends it early and is
+/// not an error.
 ///
 /// Holes are written as zeros and not allocated. With `sparse` they stay holes, at the current position of a file.
 /// Fails then if the file has data after that position, which would show through the holes.

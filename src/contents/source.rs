@@ -3,9 +3,9 @@
 //! A POSIX object is read through its file. A segment has none that a name leads to:
 //!
 //! Reading a hole through an attachment allocates it. Reading the file behind the attachment (/proc/self/map_files, or
-//! another process's with `--peek`) does not, but requires privilege. Without the file, mincore(2) shows which pages are
-//! resident. Since it does not distinguish pages in swap from holes, it is trusted only if there is no swap, or if nothing
-//! was swapped out in the meantime (`query::Swap`). It is never trusted for huge pages, of which it knows only those
+//! another process's with `--peek`) does not, but requires privilege. Without the file, mincore(2) shows which pages
+//! are resident. Since it does not distinguish pages in swap from holes, it is trusted only if there is no swap, or if
+//! nothing was swapped out in the meantime (`query::Swap`). It is never trusted for huge pages: it knows only those
 //! that this process has touched. If neither works and not all pages exist, reading is refused without
 //! `--allow-allocation`.
 //!
@@ -265,11 +265,11 @@ fn find_data(
         .hint("read it as root, which allocates no memory", again("").sudo()))
 }
 
-/// Returns whether all pages of a segment are resident or in swap, so that reading allocates none.
+/// Returns whether all pages of a segment are resident or in swap, so reading allocates none.
 fn is_fully_allocated(system: &System, id: ShmId, page: u64) -> bool {
     let row = procfs::find_segment(system.proc(), id).ok().flatten();
-    // Since Linux 6.7, the kernel reports each resident huge page multiplied by the number of ordinary pages in it. Only
-    // the value for all pages is unambiguous.
+    // Since Linux 6.7, the kernel reports each resident huge page multiplied by the number of ordinary pages in it.
+    // Only the value for all pages is unambiguous.
     let factor = (page / system.page_size()).max(1);
     row.is_some_and(|row| {
         let allocated = row.rss.zip(row.swap).map(|(rss, swap)| rss / factor + swap);

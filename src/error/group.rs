@@ -3,7 +3,7 @@
 use super::{Error, Hint};
 use crate::model::{enumerate, first_names};
 
-/// The most names in an error; of more, the first ones.
+/// Maximum number of names in an error, the first ones.
 const MAX_NAMES: usize = 4;
 
 /// What a message calls one target, and several.

@@ -210,7 +210,7 @@ pub enum Exit {
     Failed(Kind),
     /// The result of `diff` or `check`, or the exit code of a command that was run.
     Verdict(u8),
-    /// A signal, which `main` raises again so that a shell sees it.
+    /// A signal, which `main` re-raises so that a shell sees it.
     Signal(i32),
 }
 

@@ -53,8 +53,8 @@ pub(super) fn explain_rounded_address(system: &System, error: Error, address: us
         .with(suggest_any_address())
 }
 
-/// Returns the first mapping of the caller in a range. This process is not asked: its own attachment may have failed in a
-/// holder, which has other mappings.
+/// Returns the first mapping of the caller in a range. This process is not asked: its own attachment may have failed in
+/// a holder, which has other mappings.
 fn mapped_at(system: &System, address: u64, size: u64) -> Option<NamedMapping> {
     system.other_caller()?;
     // Rounded down to a page, if it was not rounded yet.

@@ -191,8 +191,8 @@ pub(crate) fn suggest_key(key: Key) -> Hint {
 /// Adds why a command of shmctl(2) failed that takes an index (SHM_STAT, SHM_STAT_ANY), or that does not exist.
 fn explain_index(system: &System, error: Error, index: ShmId, command: i32, errno: Errno) -> Error {
     let takes_index = matches!(command, SHM_STAT | SHM_STAT_ANY);
-    // IPC_RMID, IPC_SET, IPC_STAT and IPC_INFO have numbers in a row, and so have SHM_LOCK, SHM_UNLOCK, SHM_STAT, SHM_INFO
-    // and SHM_STAT_ANY.
+    // IPC_RMID, IPC_SET, IPC_STAT and IPC_INFO have numbers in a row, and so have SHM_LOCK, SHM_UNLOCK, SHM_STAT,
+    // SHM_INFO and SHM_STAT_ANY.
     let is_known = (libc::IPC_RMID..=IPC_INFO).contains(&command) || (libc::SHM_LOCK..=SHM_STAT_ANY).contains(&command);
     match (errno, sys::stat_index(index.raw())) {
         (Errno::EFAULT, _) => error.cause(BAD_POINTER),
@@ -207,7 +207,7 @@ fn explain_index(system: &System, error: Error, index: ShmId, command: i32, errn
     }
 }
 
-/// Returns whether mapping an address requires a privilege, whatever is mapped.
+/// Returns whether mapping an address requires a privilege, regardless of what is mapped.
 fn is_below_minimum(system: &System, address: usize) -> bool {
     procfs::sysctl(system.proc(), "vm/mmap_min_addr").is_some_and(|minimum| (address as u64) < minimum)
 }

@@ -19,7 +19,7 @@ use crate::query::{
 };
 use crate::sys::{self, Address, Errno, FileSystem, Opening, SysError};
 
-/// The most processes that a message names.
+/// Maximum number of processes that a message names.
 const MAX_NAMED: usize = 4;
 
 /// Returns the error for an object that does not exist.

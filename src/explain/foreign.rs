@@ -1,8 +1,8 @@
 //! Why a call of another process failed (`trace`).
 //!
-//! The diagnosis is the one of our own calls, with a [`System`] whose caller is the other process. It is made in a thread
-//! that enters the IPC namespace of that process. Hints are for the user who reads them, and so ask for the rights of this
-//! process.
+//! The diagnosis is the one of our own calls, with a [`System`] whose caller is the other process. It is made in a
+//! thread that enters the IPC namespace of that process. Hints are for the user who reads them, and so ask for the
+//! rights of this process.
 
 use nix::errno::Errno;
 
@@ -16,8 +16,8 @@ use crate::procfs;
 use crate::query::{DEV_SHM, System, find_by_key, lookup, may_control, state_now};
 use crate::sys::{self, SysError};
 
-/// Returns why a call of a stopped process failed, with hints that help the user of this process. `None` if /proc does not
-/// show the process.
+/// Returns why a call of a stopped process failed, with hints that help the user of this process. `None` if /proc does
+/// not show the process.
 ///
 /// Where its IPC namespace cannot be entered, the cause says so.
 pub(crate) fn explain_call_of(
@@ -82,8 +82,8 @@ fn with_segment_here(error: Error, attempt: &Attempt, errno: Errno) -> Error {
     }
 }
 
-/// Completes the commands in hints, so that they find the objects of a process in other namespaces. The number of its IPC
-/// namespace is preferred, which another process may keep after this one has exited.
+/// Completes the commands in hints, so that they find the objects of a process in other namespaces. The number of its
+/// IPC namespace is preferred, which another process may keep after this one has exited.
 fn in_namespace_of(mut error: Error, pid: i32, number: Option<u64>) -> Error {
     let by_pid = pid.to_string();
     let by_number = number.map(|number| format!("ipc:[{number}]"));

@@ -11,7 +11,7 @@ use crate::procfs;
 use crate::query::{Resource, System, caller_limit};
 use crate::sys::Address;
 
-/// vm.overcommit_memory: never reserve more than the limit, also with SHM_NORESERVE.
+/// vm.overcommit_memory: never reserve more than the limit, even with SHM_NORESERVE.
 const OVERCOMMIT_NEVER: u64 = 2;
 
 /// Adds why the kernel does not reserve memory for a new segment.

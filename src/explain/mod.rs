@@ -1,7 +1,7 @@
 //! Turns failed calls and queries into errors for the user: the cause, and hints that help.
 //!
-//! Causes of failed calls on shared memory are only here. A caller names what it attempted ([`Attempt`]), and
-//! [`explain`] looks at the limits, the segment and the caller's rights to find the cause.
+//! Causes of failed shared memory calls are only here. A caller names what it attempted ([`Attempt`]), and [`explain`]
+//! looks at the limits, the segment and the caller's rights to find the cause.
 
 mod access;
 mod address;

@@ -262,7 +262,8 @@ fn is_protected(system: &System, directory: &FileStat, stat: &FileStat) -> bool 
         && stat.uid != system.file_uid()
 }
 
-/// Returns whether this process has the file in a directory of the same path, but the caller has another directory there.
+/// Returns whether this process has the file in a directory of the same path, but the caller has another directory
+/// there.
 fn is_here(system: &System, entry: &Entry) -> bool {
     let here = sys::open_directory(entry.directory_path);
     let is_other = |stat: FileStat| stat.file.device != entry.directory_stat.file.device;

@@ -26,8 +26,8 @@ pub(crate) fn attached_by(attachers: &SegmentUsers) -> Option<String> {
     (!names.is_empty()).then(|| format!("by {}", enumerate(&names, "and")))
 }
 
-/// Returns the refusal to change an attached segment, whose cause names the attached processes, the creator and the last
-/// user. Waits for processes that are exiting; returns `None` if the segment is then no longer attached.
+/// Returns the refusal to change an attached segment, whose cause names the attached processes, the creator and the
+/// last user. Waits for processes that are exiting; returns `None` if the segment is then no longer attached.
 pub(crate) fn attached_refusal(system: &System, segment: &Object, message: String) -> Option<Error> {
     let mut segments = [segment.clone()];
     let mut look = || {

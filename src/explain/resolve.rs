@@ -128,7 +128,7 @@ impl<'a> Resolver<'a> {
     }
 }
 
-/// Returns the error for an object that is not in the caller's /dev/shm, with the process in whose it is.
+/// Returns the error for an object that is not in the caller's /dev/shm, naming the process whose /dev/shm contains it.
 fn missing_by_id(system: &System, file: FileId) -> Error {
     let error = missing_file(&Ident::File(file));
     let is_own = system.objects().is_ok_and(|directory| directory.device == file.device);
@@ -168,7 +168,7 @@ pub(crate) fn ftok_key(ftok: &Ftok) -> Result<Key, Error> {
     Ok(Key::ftok(file.ino(), file.dev(), ftok.proj))
 }
 
-/// Returns the existing file whose name contains the colon that was taken for the one in front of PROJ.
+/// Returns the existing file whose name contains the colon that was parsed as the PROJ separator.
 fn with_colon(ftok: &Ftok) -> Option<String> {
     let whole = |proj: String| {
         let mut path = ftok.path.clone().into_os_string();

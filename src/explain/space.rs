@@ -12,10 +12,10 @@ use crate::query::{
 };
 use crate::sys::{self, FileSystem};
 
-/// The most ids of an IPC namespace (IPCMNI of ipc/util.h) unless the kernel was booted with ipcmni_extend.
+/// Maximum number of ids of an IPC namespace (IPCMNI of ipc/util.h) unless the kernel was booted with ipcmni_extend.
 const MAX_IDS: u64 = 1 << 15;
 
-/// The most holders that a message names.
+/// Maximum number of holders that a message names.
 const MAX_NAMED: usize = 2;
 
 /// Adds which limit caused ENOSPC, what holds it, and how to find or raise it.
@@ -27,8 +27,8 @@ pub(super) fn explain_no_space(system: &System, error: Error, size: u64, limits:
     error.cause("another process took the last ids or pages at the same time, or the number of pages overflows")
 }
 
-/// Adds the limits of the IPC namespace that a new segment would exceed, if any: the pages, which the kernel checks first,
-/// and the ids.
+/// Adds the limits of the IPC namespace that a new segment would exceed, if any: the pages, which the kernel checks
+/// first, and the ids.
 pub(super) fn add_full_limits(system: &System, mut error: Error, size: u64, limits: Limits) -> Error {
     let Ok(Tally { segments: ids, pages, .. }) = count(system) else { return error };
     let wanted = size.div_ceil(limits.page_size);
@@ -171,8 +171,8 @@ struct Holder {
     name: String,
 }
 
-/// Returns who holds a segment: the processes that certainly have it attached, the running creator or last user of an idle
-/// one, and otherwise, or if none is visible, the user who created it.
+/// Returns who holds a segment: the processes that certainly have it attached, the running creator or last user of an
+/// idle one, and otherwise, or if none is visible, the user who created it.
 fn holders_of(system: &System, segment: &Object, state: State) -> Vec<Holder> {
     let process = |verb: &'static str, pid: i32| {
         let command = system.command(pid).map(|command| format!(", {command}")).unwrap_or_default();
@@ -198,8 +198,8 @@ fn holders_of(system: &System, segment: &Object, state: State) -> Vec<Holder> {
     }
 }
 
-/// Returns a hint to list the orphans, if there are any: with the options of prune that their owners and ages require, or
-/// with `list` if the caller may not remove them all.
+/// Returns a hint to list the orphans, if there are any: with the options of prune that their owners and ages require,
+/// or with `list` if the caller may not remove them all.
 fn suggest_orphans(system: &System, mut segments: Vec<Object>) -> Option<Hint> {
     segments.retain(|segment| segment.state == Some(State::Orphan));
     let default = Filter::prune_default();

@@ -41,8 +41,8 @@ fn judge(system: &System, baseline: Option<&Baseline>, evidence: &Evidence, segm
     }
 }
 
-/// Returns the segments that the command leaked, and those that it may have. There is no baseline if the command had the
-/// IPC namespace to itself, so that every segment in it is the command's.
+/// Returns the segments that the command leaked, and those that it may have. There is no baseline if the command had
+/// the IPC namespace to itself, so every segment in it is the command's.
 pub(crate) fn leaks(system: &System, baseline: Option<&Baseline>, evidence: &Evidence) -> Result<Leaks, QueryError> {
     let mut found = Leaks::default();
     let (mut segments, mut verdicts) = (Vec::new(), Vec::new());

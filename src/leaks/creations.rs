@@ -1,14 +1,14 @@
 //! Which POSIX objects the command created.
 //!
-//! The kernel does not record who created a file, but it reports each process that gives a file a name while the directory
-//! is watched (`sys::NameWatch`). An object is the command's only if all of this holds:
+//! The kernel does not record who created a file, but it reports each process that gives a file a name while the
+//! directory is watched (`sys::NameWatch`). An object is the command's only if all of this holds:
 //!
 //! - the directory was watched before its objects were listed and the command was started, and no event was lost,
 //! - a process created the object with a name, or linked it (O_TMPFILE); one that was moved here may be another's,
-//! - each process that gave it a name descends from the command. The event has a pidfd of that process if it has not been
-//!   reaped, and the pidfds of its ancestors show that their pids were not reused in between.
+//! - each process that gave it a name descends from the command. The event has a pidfd of that process if it has not
+//!   been reaped, and the pidfds of its ancestors show that their pids were not reused in between.
 //!
-//! Objects are compared by file handle, so that another object of the same name or inode is not the command's.
+//! Objects are compared by file handle, so another object of the same name or inode is not the command's.
 
 use std::collections::HashSet;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -37,8 +37,8 @@ pub(crate) struct Creations {
 }
 
 impl Creations {
-    /// Starts to watch the directory of POSIX objects if that is permitted. Children that exist already do not descend from
-    /// the command.
+    /// Starts to watch the directory of POSIX objects if that is permitted. Children that exist already do not descend
+    /// from the command.
     pub(crate) fn watch(system: &System) -> Self {
         let directory = system.objects().ok().filter(|_| system.proc_shows_own_pids());
         let watch = directory.and_then(|directory| NameWatch::open(directory.as_fd()).ok());
@@ -55,8 +55,8 @@ impl Creations {
         self.watch.as_ref().map(AsFd::as_fd)
     }
 
-    /// Records what has happened until now. A process that has been reaped cannot be identified, so this is called before
-    /// a child is reaped.
+    /// Records what has happened until now. A process that has been reaped cannot be identified, so this is called
+    /// before a child is reaped.
     pub(crate) fn record(&mut self, system: &System) {
         let Some(watch) = self.watch.take() else { return };
         let read = watch.read(|event| self.add(system, event));
@@ -91,8 +91,8 @@ impl Creations {
         }
     }
 
-    /// Returns whether the ancestors of a process lead to the command. Each has its pid as long as its pidfd shows that it
-    /// has not been reaped.
+    /// Returns whether the ancestors of a process lead to the command. Each has its pid as long as its pidfd shows that
+    /// it has not been reaped.
     fn descends(&self, system: &System, mut pid: i32, first: &OwnedFd) -> bool {
         let own = std::process::id().cast_signed();
         let mut opened: OwnedFd;

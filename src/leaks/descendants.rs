@@ -38,7 +38,7 @@ pub(super) fn has_no_children(system: &System) -> bool {
 #[derive(Debug)]
 pub(crate) struct Descendants {
     observed: HashMap<i32, Observed>,
-    /// The most descriptors to hold.
+    /// Maximum number of descriptors to hold.
     limit: usize,
     /// Whether all children of this process descend from the command, including reparented orphans.
     sole: bool,
@@ -64,8 +64,8 @@ impl Descendants {
         self.examine(system);
     }
 
-    /// Observes the processes and segments that exist now. The pid of a child that has exited is free once the child has
-    /// been reaped, so this is called before that.
+    /// Observes the processes and segments that exist now. The pid of a child that has exited is free once the child
+    /// has been reaped, so this is called before that.
     pub(crate) fn observe_now(&mut self, system: &System) {
         // An orphan that was never observed may descend from a child that existed before.
         self.walk(system, self.sole.then_some(true));

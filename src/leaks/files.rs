@@ -1,5 +1,5 @@
-//! The POSIX objects that a command leaked: those that are new. An object is certainly the command's in a /dev/shm of its
-//! own, and elsewhere if it was observed to create it.
+//! The POSIX objects that a command leaked: those that are new. An object is certainly the command's in a /dev/shm of
+//! its own, and elsewhere if it was observed to create it.
 
 use std::collections::HashSet;
 use std::os::fd::AsFd;
@@ -11,7 +11,7 @@ use crate::query::{
 };
 use crate::sys::Errno;
 
-/// The objects that existed before a command; by default, those of a /dev/shm of its own: none.
+/// The objects that existed before a command; the default, for a private /dev/shm, is none.
 #[derive(Debug, Default)]
 pub(crate) struct FileBaseline {
     /// The file system; `None` without a /dev/shm that the command shares.

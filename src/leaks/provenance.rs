@@ -5,7 +5,7 @@
 //!
 //! - a descriptor of the process (pidfd, or a ptrace attachment) was held before the segment existed,
 //! - the segment was not in the kernel's table when the process was first observed,
-//! - the process had not been reaped when the segment was found, so that its pid belonged to it all the time.
+//! - the process had not been reaped when the segment was found, so its pid belonged to it all the time.
 //!
 //! Everything else stays unbound. It may be the command's, and it may belong to any other process.
 
@@ -33,8 +33,8 @@ impl Baseline {
         self.segments.contains(&segment.identity())
     }
 
-    /// Returns whether a pid can have been reused since. The kernel hands pids out in turn, so that none comes back
-    /// before about as many tasks as there are pids were created; half of the pids may be in use.
+    /// Returns whether a pid can have been reused since. The kernel hands pids out in turn, so none comes back before
+    /// about as many tasks as there are pids were created; half of the pids may be in use.
     pub(super) fn pids_may_be_reused(&self, system: &System) -> bool {
         let pids = procfs::sysctl(system.proc(), "kernel/pid_max");
         let created = procfs::forks(system.proc()).zip(self.forks).and_then(|(now, then)| now.checked_sub(then));

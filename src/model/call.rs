@@ -7,7 +7,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use super::{Key, Mode, Stamp, named};
 
 named! {
-    /// The calls on shared memory, in the order of summaries.
+    /// The shared memory calls, in the order of summaries.
     pub(crate) enum CallName {
         Shmget = "shmget",
         Shmat = "shmat",
@@ -72,7 +72,7 @@ impl Flags {
         let mut rest = bits;
         let mut names: Vec<Cow<'static, str>> = Vec::new();
         for (bit, name) in table.iter().filter(|(bit, _)| *bit != 0 && bits & bit == *bit) {
-            // Some flags consist of several bits, of which others are flags too.
+            // Some flags consist of several bits, some of which are flags themselves.
             if rest & bit == *bit {
                 names.push((*name).into());
                 rest &= !bit;
@@ -101,7 +101,8 @@ pub(crate) enum CallResult {
         /// The C library's text.
         text: String,
     },
-    /// Interrupted: the kernel repeats it, or it fails with EINTR. The name is one of the kernel's, such as `ERESTARTSYS`.
+    /// Interrupted: the kernel repeats it, or it fails with EINTR. The name is one of the kernel's, such as
+    /// `ERESTARTSYS`.
     Interrupted(&'static str),
     /// The thread ended during the call, or its tracing did; or a seccomp filter raised SIGSYS instead of the call.
     Unknown,

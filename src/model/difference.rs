@@ -1,9 +1,9 @@
 //! The difference between two listings.
 //!
 //! Two records belong to the same object if everything agrees that cannot be changed: namespace, id, creator's user and
-//! group, creator's pid, size; of a POSIX object device, inode and creation time. Records that agree completely are paired
-//! first, then records that agree as far as both are known. An object with several names has several records: those with the
-//! same name are paired first.
+//! group, creator's pid, size; of a POSIX object device, inode and creation time. Records that agree completely are
+//! paired first, then records that agree as far as both are known. An object with several names has several records:
+//! those with the same name are paired first.
 
 use std::collections::HashMap;
 
@@ -32,7 +32,8 @@ named! {
 }
 
 impl Change {
-    /// Returns the changes of an object. Times, last user and memory use are not changes, since they vary with normal use.
+    /// Returns the changes of an object. Times, last user and memory use are not changes, since they vary with normal
+    /// use.
     fn between(before: &Object, after: &Object) -> Vec<Self> {
         let attributes = [
             (after.uid != before.uid, Self::Owner),

@@ -37,8 +37,8 @@ impl Key {
 
     /// Computes the key that ftok(3) returns for a file and a project number.
     ///
-    /// The low 16 bits are from the inode number, the next 8 from the device and the upper 8 from `proj`, so that two
-    /// files can have the same key.
+    /// The low 16 bits are from the inode number, the next 8 from the device and the upper 8 from `proj`, so two files
+    /// can have the same key.
     pub(crate) const fn ftok(inode: u64, device: u64, proj: u8) -> Self {
         let bits = (inode & 0xffff) | ((device & 0xff) << 16) | ((proj as u64) << 24);
         let [low, second, third, high, ..] = bits.to_le_bytes();

@@ -14,8 +14,8 @@ pub(crate) struct Limits {
     pub(crate) shmall: u64,
     pub(crate) shmmin: u64,
     pub(crate) page_size: u64,
-    /// `kernel.shm_rmid_forced`: segments are destroyed at the last detach or when the creator exits. `None` if /proc/sys
-    /// cannot be read.
+    /// `kernel.shm_rmid_forced`: segments are destroyed at the last detach or when the creator exits. `None` if
+    /// /proc/sys cannot be read.
     pub(crate) rmid_forced: Option<bool>,
 }
 

@@ -1,7 +1,7 @@
 //! Parses what `list --json` and other reports have written.
 //!
-//! In a record, null means unknown. A missing field was not asked for, so that a listing without the fields that a
-//! comparison needs is refused.
+//! In a record, null means unknown. A missing field was not requested, so a listing without the fields that a
+//! comparison needs is rejected.
 
 use std::collections::HashSet;
 use std::sync::Arc;

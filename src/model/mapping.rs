@@ -6,7 +6,8 @@ use serde::{Serialize, Serializer};
 
 use super::{Device, Ident, Key, describe_process, first_names, named};
 
-/// The prefix of the names of segments' mappings. The key at creation follows, even after IPC_RMID has set the key to 0.
+/// The prefix of the names of segments' mappings. The key at creation follows, even after IPC_RMID has set the key to
+/// 0.
 pub(crate) const SEGMENT_NAME: &[u8] = b"/SYSV";
 
 /// The end of the name of a mapping whose file has no name any more.
@@ -197,8 +198,8 @@ impl SegmentUsers {
         names
     }
 
-    /// Returns a short name of each process that has one of several segments attached, and a description of the processes
-    /// whose attachments were not found: these may be several.
+    /// Returns a short name of each process that has one of several segments attached, and a description of the
+    /// processes whose attachments were not found: these may be several.
     pub(crate) fn names_of(all: &[&Self]) -> Vec<String> {
         let name = |process: &[SegmentUser]| {
             format!("pid {}{}", process[0].pid, if process[0].exiting { " (exiting)" } else { "" })

@@ -31,7 +31,7 @@ impl Measure {
         matches!(self, Self::OrphanBytes | Self::ShmUsed | Self::UnlinkedBytes)
     }
 
-    /// Returns whether there is a limit, of which a range can be a percentage.
+    /// Returns whether there is a limit that the percentages of a range can refer to.
     pub(crate) const fn has_limit(self) -> bool {
         !matches!(self, Self::OrphanBytes | Self::UnlinkedBytes | Self::ObjectsOrphan)
     }

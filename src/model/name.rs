@@ -52,8 +52,8 @@ impl ObjectName {
         }
     }
 
-    /// Returns the name that has this text in a report, in which `\xNN` may stand for a byte; `None` if it leads into or
-    /// out of a directory.
+    /// Returns the name that has this text in a report, in which `\xNN` may stand for a byte; `None` if it leads into
+    /// or out of a directory.
     pub(super) fn reported(text: String) -> Option<Self> {
         let file_name = match text.strip_prefix("sem:/") {
             Some(name) => [SEMAPHORE_PREFIX, name.as_bytes()].concat(),

@@ -19,8 +19,8 @@ pub(crate) enum NamespaceName {
 }
 
 impl NamespaceName {
-    /// Parses `PID`, `ipc:[NUMBER]`, `NUMBER` or a path; `None` if it is none of these. A number above the largest pid is
-    /// that of a namespace.
+    /// Parses `PID`, `ipc:[NUMBER]`, `NUMBER` or a path; `None` if it is none of these. A number above the largest pid
+    /// is that of a namespace.
     pub(crate) fn parse(argument: &OsStr) -> Option<Self> {
         if argument.as_bytes().contains(&b'/') {
             return Some(Self::Path(PathBuf::from(argument)));

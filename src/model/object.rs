@@ -220,15 +220,15 @@ impl Object {
         self.scope.and_then(Scope::ipc_namespace)
     }
 
-    /// Returns whether owner, group, mode and lock are the same as in an earlier record. The change time has a resolution
-    /// of one second, so it does not show every change.
+    /// Returns whether owner, group, mode and lock are the same as in an earlier record. The change time has a
+    /// resolution of one second, so it does not show every change.
     pub(crate) fn has_same_attributes(&self, earlier: &Self) -> bool {
         let attributes = |object: &Self| (object.uid, object.gid, object.mode, object.sysv().locked);
         attributes(self) == attributes(earlier)
     }
 
-    /// Returns what identifies a segment from its creation to its removal: id, creator, size. The kernel reuses an id only
-    /// after millions of segments.
+    /// Returns what identifies a segment from its creation to its removal: id, creator, size. The kernel reuses an id
+    /// only after millions of segments.
     pub(crate) fn identity(&self) -> Identity {
         let SysV { id, cpid, cuid, cgid, .. } = *self.sysv();
         (id, cpid, cuid, cgid, self.size)

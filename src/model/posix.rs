@@ -104,7 +104,7 @@ impl Default for FileStat {
 }
 
 impl FileStat {
-    /// A regular file of which nothing else is known.
+    /// A regular file about which nothing else is known.
     pub(crate) const REGULAR: Self = Self {
         file: FileId { device: Device(0, 0), inode: 0 },
         mode: 0o100_000,
@@ -213,7 +213,7 @@ pub(crate) struct Posix {
     pub(crate) users: Option<Arc<FileUsers>>,
     /// The value of a named semaphore.
     pub(crate) value: Option<u32>,
-    /// The number of processes that wait for a named semaphore; killed ones remain counted.
+    /// The number of processes that wait for a named semaphore, including killed ones.
     pub(crate) waiters: Option<u32>,
     /// The seals of a memfd.
     pub(crate) seals: Option<Vec<Seal>>,
@@ -225,7 +225,7 @@ pub(crate) struct Posix {
     pub(crate) family: Option<Arc<str>>,
     /// Whether one of these is in use; `None` if that is unknown.
     pub(crate) family_in_use: Option<bool>,
-    /// Whether more than names shows that these are the program's.
+    /// Whether something other than names proves that these are the program's.
     pub(crate) is_proven: bool,
     /// Whether the program keeps it locked while it uses the others.
     pub(crate) is_lock: bool,
@@ -242,7 +242,7 @@ pub(crate) struct Posix {
 }
 
 impl Posix {
-    /// Returns the record of a file of which only the attributes are known.
+    /// Returns the record of a file if only its attributes are known.
     pub(crate) fn new(stat: FileStat, file_type: FileType, name: Option<ObjectName>) -> Self {
         Self { stat, file_type, name, allocated: stat.allocated, ..Self::default() }
     }
@@ -257,12 +257,12 @@ impl Posix {
         self.users.as_ref()?.in_use()
     }
 
-    /// Returns whether its program may need it although no process uses it.
+    /// Returns whether its program may need it even though no process uses it.
     pub(crate) fn is_kept(&self) -> bool {
         self.keep || (self.family.is_some() && self.family_in_use != Some(false))
     }
 
-    /// Returns whether it only has the name of an object of its program, which others of them would show.
+    /// Returns whether only its name suggests the program: nothing in its family proves it.
     pub(crate) fn is_forged(&self) -> bool {
         self.family.is_some() && !self.is_proven
     }

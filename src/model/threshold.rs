@@ -8,7 +8,7 @@ use super::{Measure, parse_size};
 
 /// The fixed-point representation of 1.
 const ONE: i128 = 100_000_000;
-/// The most digits after the decimal point.
+/// Maximum number of digits after the decimal point.
 const DECIMALS: usize = 6;
 /// The largest percentage, in millionths. Larger ones times a 64-bit limit could overflow 128 bits.
 const MAX_PERCENT: i128 = 1_000_000_000 * MILLION;
@@ -50,7 +50,8 @@ impl Threshold {
     /// Parses a range `[@][START:][END]`. START defaults to 0, `~` is minus infinity, and without END the range is
     /// unbounded.
     ///
-    /// A number can be a percentage of the limit (`80%`) if the measure has a limit, and a SIZE (`1G`) if it is in bytes.
+    /// A number can be a percentage of the limit (`80%`) if the measure has a limit, and a SIZE (`1G`) if it is in
+    /// bytes.
     pub(crate) fn parse(text: &str, measure: Measure) -> Result<Self, String> {
         let range = text.strip_prefix('@').unwrap_or(text);
         let (start, end) = range.split_once(':').unwrap_or(("", range));

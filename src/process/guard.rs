@@ -28,7 +28,8 @@ use crate::sys::{self, CreateFlags, SysError};
 
 pub(crate) const GUARD_NAME: &CStr = c"shmadm-guard";
 
-/// How long to wait for a guard to exit. One that takes longer is stopped (SIGSTOP), and nothing depends on it any more.
+/// How long to wait for a guard to exit. One that takes longer is stopped (SIGSTOP), and nothing depends on it any
+/// more.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A running guard. Dropped before it is released, it removes the segment that it has created.

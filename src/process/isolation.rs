@@ -20,8 +20,8 @@ const LIMITS: [&str; 4] = ["kernel/shmmni", "kernel/shmmax", "kernel/shmall", "k
 
 type Limit = (&'static str, u64);
 
-/// Moves this process to a new mount namespace with an empty /dev/shm of the same size and mode. Returns a note if that is
-/// not possible; without a /dev/shm there is nothing to do.
+/// Moves this process to a new mount namespace with an empty /dev/shm of the same size and mode. Returns a note if that
+/// is not possible; without a /dev/shm there is nothing to do.
 pub(crate) fn isolate_objects(system: &System) -> Option<String> {
     let directory = system.objects().ok()?;
     let (space, root) = (directory.space().ok()?, sys::stat_file(directory.as_fd()).ok()?);

@@ -5,9 +5,9 @@
 //! inside; `System` maps them back with the id maps that were read before.
 //!
 //! `--all-ns` works on the current namespace in place, which requires no privilege, and on the others in a thread that
-//! enters one after the other. No thread can enter a user namespace. Namespaces that require that are read by a worker: this
-//! program, executed again with `--ns`. `prune` does not remove through the worker, which would choose the segments
-//! again after the user has confirmed the list.
+//! enters one after the other. No thread can enter a user namespace. Namespaces that require that are read by a worker:
+//! this program, executed again with `--ns`. `prune` does not remove through the worker, which would choose the
+//! segments again after the user has confirmed the list.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -204,8 +204,8 @@ fn id_maps_of(system: &System, name: &NamespaceName, owner: u64) -> IdMaps {
     IdMaps { users: map("uid_map"), groups: map("gid_map") }
 }
 
-/// Calls `work` in each namespace: first in the current one in this thread, then in the others in a thread that enters one
-/// after the other. Returns one result for each namespace, in order.
+/// Calls `work` in each namespace: first in the current one in this thread, then in the others in a thread that enters
+/// one after the other. Returns one result for each namespace, in order.
 ///
 /// If a namespace cannot be entered, that is the result. It is `NotFound` if all processes have left the namespace
 /// meanwhile.

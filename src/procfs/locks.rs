@@ -5,7 +5,8 @@ use std::path::Path;
 
 use crate::model::{Device, FileId};
 
-/// Returns the files that a visible process has locked by flock(2) or fcntl(2); leases are not locks. None without the file.
+/// Returns the files that a visible process has locked by flock(2) or fcntl(2); leases are not locks. None without the
+/// file.
 pub(crate) fn locked_files(root: &Path) -> HashSet<FileId> {
     let text = std::fs::read_to_string(root.join("locks")).unwrap_or_default();
     text.lines().filter_map(parse_line).collect()

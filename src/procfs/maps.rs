@@ -29,8 +29,8 @@ pub(crate) fn segment_mappings(
     Ok(lines.number > 1)
 }
 
-/// Calls `visit` for each mapping of a file on one of these devices, with its name. Returns whether there was any mapping at
-/// all.
+/// Calls `visit` for each mapping of a file on one of these devices, with its name. Returns whether there was any
+/// mapping at all.
 pub(crate) fn file_mappings(
     path: &Path,
     file: &File,

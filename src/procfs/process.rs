@@ -81,7 +81,7 @@ const SIGKILL_BIT: u64 = 1 << 8;
 /// Returns whether a process is exiting: it has a thread that has not exited, and each such thread has begun to exit or
 /// is being killed. `None` if /proc does not show it.
 ///
-/// In a multi-threaded execve(2) the other threads are killed, also the leader, but the calling thread is not.
+/// In a multi-threaded execve(2) the other threads are killed, including the leader, but the calling thread is not.
 pub(crate) fn is_exiting(root: &Path, pid: i32) -> Option<bool> {
     let mut exiting = false;
     for thread in [pid].into_iter().chain(other_thread_ids(root, pid)) {
@@ -104,7 +104,7 @@ pub(crate) fn is_exiting(root: &Path, pid: i32) -> Option<bool> {
     Some(exiting)
 }
 
-/// Returns whether a thread of a process runs, or waits for what no signal ends: such a thread can be in a system call.
+/// Returns whether a thread of a process is running or in uninterruptible sleep: such a thread can be in a system call.
 pub(crate) fn is_busy(root: &Path, pid: i32) -> bool {
     [pid].into_iter().chain(other_thread_ids(root, pid)).any(|thread| {
         let stat = read(root, thread_path(pid, thread), "stat").ok();

@@ -1,8 +1,8 @@
 //! Families: the objects that a program needs as long as it uses one of them.
 //!
-//! A PostgreSQL server always has its control object mapped, but others only while a session uses them. That no process
-//! uses an object does not show that the server has ended; that no process uses any object of its family does, if one of
-//! them is more than a name.
+//! A PostgreSQL server always has its control object mapped, but others only while a session uses them. An unused
+//! object does not prove that the server has exited. An entirely unused family does, if something other than names
+//! proves that it is the program's.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -23,8 +23,8 @@ fn key(object: &Object) -> Option<Key> {
     Some((posix.file().device, posix.family.clone()?))
 }
 
-/// Returns the other objects in the families of some objects, without users and states. The directory is read only if one
-/// of them has a family.
+/// Returns the other objects in the families of some objects, without users and states. The directory is read only if
+/// one of them has a family.
 pub(super) fn relatives<'a>(
     system: &System,
     objects: impl IntoIterator<Item = &'a Object>,
@@ -45,12 +45,13 @@ pub(super) fn relatives<'a>(
     Ok(found)
 }
 
-/// Adds to objects with all their families, whose users must be known, what is known of these, and corrects their states.
+/// Adds to objects with all their families, whose users must be known, what is known of these, and corrects their
+/// states.
 pub(super) fn judge<'a>(system: &System, objects: impl IntoIterator<Item = &'a mut Object>) {
     let mut objects: Vec<&mut Object> = objects.into_iter().filter(|object| key(object).is_some()).collect();
     add_locks(system, &mut objects);
     let families = Families::of(objects.iter().map(|object| &**object));
-    // While the server has its control object mapped, its segment would show nothing else.
+    // While the server has its control object mapped, its segment would add no information.
     let may_have_ended = |object: &&mut &mut Object| is_of_server(object) && families.get(object).in_use == Some(false);
     postgres::add_claims(system, objects.iter_mut().filter(may_have_ended).map(|object| &mut **object));
     let families = Families::of(objects.iter().map(|object| &**object));

@@ -199,8 +199,9 @@ pub(crate) fn refer_to_file(system: &System, object: &Object) -> Result<OwnedFd,
     if stat.file == posix.file() { Ok(file) } else { Err(OpenError::Call(Errno::ENOENT)) }
 }
 
-/// Asks for the write lease of objects of which no user was found, and adds the answer to their users: the kernel grants it
-/// only if no process has the file open or mapped. The lease is released at once. Their families are asked too.
+/// Requests a write lease on each object for which no user was found, and adds the answer to its users: the kernel
+/// grants it only if no process has the file open or mapped. The lease is released at once. The same is done for their
+/// families.
 pub(crate) fn probe(system: &System, objects: &mut [Object]) {
     ask_leases(system, objects);
     let find_relatives = || {
@@ -216,8 +217,9 @@ pub(crate) fn probe(system: &System, objects: &mut [Object]) {
     }
 }
 
-/// Returns, for each object, the object of its family because of which its program still needs it: one that is in use, of
-/// which this cannot be determined, or that an attached segment names. Returns `None` for an object that is itself in use. Takes leases.
+/// Returns, for each object, the object of its family that shows that the program still needs it: one that is in use,
+/// whose use cannot be determined, or that an attached segment names. Returns `None` for an object that is itself in
+/// use. Takes leases.
 pub(crate) fn needed_by(system: &System, objects: &[&Object]) -> Result<Vec<Option<Object>>, QueryError> {
     let mut family: Vec<Object> =
         objects.iter().filter(|object| object.posix().family.is_some()).copied().cloned().collect();
@@ -297,7 +299,8 @@ fn lease(system: &System, object: &Object) -> Result<(), Errno> {
     sys::take_write_lease(file.as_fd(), object.posix().stat.uid)
 }
 
-/// Tests each file below a directory with a lease, one after the other. Nothing is removed for what this shows.
+/// Tests each file below a directory with a lease, one after the other. The result is never a reason to remove
+/// anything.
 fn lease_below(system: &System, posix: &Posix) -> Result<(), Errno> {
     let directory = system.objects().map_err(|_| Errno::EIO)?;
     let name = posix.name.as_ref().ok_or(Errno::ENOENT)?;

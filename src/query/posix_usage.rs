@@ -41,8 +41,8 @@ pub(crate) fn posix_usage_in(
     Ok((usage.collect::<Result<_, _>>()?, objects))
 }
 
-/// Returns how much of a file system is used; `named` are the objects that have a name, and `others` the other files that
-/// take space, perhaps with those of more file systems.
+/// Returns how much of a file system is used; `named` are the objects that have a name, and `others` the other files
+/// that take space, perhaps with those of more file systems.
 ///
 /// What is used beyond them belongs to objects without a name. That is unknown if the file system counts nothing (size=0),
 /// if a directory in it cannot be read, and if this directory does not show all of it.
@@ -58,7 +58,7 @@ fn usage_of(
     let named: Vec<_> = named.filter(|posix| seen.insert(posix.file())).collect();
     let others = others.iter().filter(|(file, _)| file.device == directory.device && seen.insert(*file));
     let of_others: u64 = others.map(|(_, bytes)| bytes).sum();
-    // A file below a directory can have another name, also as an object.
+    // A file below a directory can have another name (hard link), even as an object.
     let linked = named.iter().flat_map(|posix| &posix.linked).filter(|(file, _)| !seen.insert(*file));
     let counted_again: u64 = linked.map(|(_, bytes)| bytes).sum();
     let allocated = named.iter().map(|posix| posix.allocated).sum::<u64>() + of_others - counted_again;

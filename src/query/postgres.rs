@@ -1,7 +1,7 @@
 //! The segment of a PostgreSQL server, which names the object that lists the others.
 //!
-//! Only its contents show that, and any process of the same user can forge them. Therefore a segment can keep an object,
-//! but never make it an orphan.
+//! Only its contents show that, and any process of the same user can forge them. Therefore a segment can keep an
+//! object, but never make it an orphan.
 
 use std::collections::HashSet;
 
@@ -39,8 +39,8 @@ pub(super) fn is_of_server(object: &Object) -> bool {
     object.product.as_deref() == Some(POSTGRESQL)
 }
 
-/// Adds a claim and the creator to those of a server's objects that a segment of their owner names, while a process has it
-/// attached and the caller may read it.
+/// Adds a claim and the creator to those of a server's objects that a segment of their owner names, while a process has
+/// it attached and the caller may read it.
 pub(super) fn add_claims<'a>(system: &System, objects: impl IntoIterator<Item = &'a mut Object>) {
     let mut objects: Vec<&mut Object> = objects.into_iter().collect();
     let owners: HashSet<u32> = objects.iter().map(|object| object.uid).collect();

@@ -54,9 +54,9 @@ fn state_of(system: &System, object: &Object, query: impl Fn(i32) -> ProcessStat
     }
 }
 
-/// Returns the state of a POSIX object, whose users must be known. Without a pid in its name, it is an orphan if no object
-/// of its family is in use and the family is proven to be its program's, or if every process of its owner started after it
-/// was created. With a pid, the latter proves nothing: its process can have another user.
+/// Returns the state of a POSIX object, whose users must be known. Without a pid in its name, it is an orphan if no
+/// object of its family is in use and the family is proven to be its program's, or if every process of its owner
+/// started after it was created. With a pid, the latter proves nothing: its process can have another user.
 fn state_of_posix(system: &System, object: &Object, posix: &Posix, query: impl Fn(i32) -> ProcessStatus) -> State {
     let is_comparable = !system.is_before_boot(made(posix));
     let has_only_younger_processes =
@@ -82,8 +82,8 @@ fn made(posix: &Posix) -> Stamp {
     posix.stat.btime.unwrap_or(posix.stat.ctime).stamp()
 }
 
-/// Returns the status of the process whose pid is in the name of an object; `None` if it cannot be distinguished from other
-/// processes. Cached.
+/// Returns the status of the process whose pid is in the name of an object; `None` if it cannot be distinguished from
+/// other processes. Cached.
 pub(crate) fn maker_status(system: &System, object: &Object, pid: i32) -> Option<ProcessStatus> {
     maker(system, object, pid, |pid| system.process_status(pid))
 }

@@ -34,7 +34,8 @@ pub(crate) fn count(system: &System) -> Result<Tally, QueryError> {
     }
 }
 
-/// Returns the usage of the limits. The kernel counts resident bytes itself, so the cheaper listing is enough for the sizes.
+/// Returns the usage of the limits. The kernel counts resident bytes itself, so the cheaper listing is enough for the
+/// sizes.
 pub(crate) fn usage(system: &System) -> Result<Usage, QueryError> {
     let counted = sys::usage().ok();
     let needs = if counted.is_some() { Needs::empty() } else { Needs::RESIDENT };

@@ -2,8 +2,8 @@
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-/// Shortens a text to a width: omits the directories of the program that it begins with, then what follows the program's
-/// name, then the middle of the name. What stays longest is where commands differ: the name and the end.
+/// Shortens a text to a width: omits the directories of the program that it begins with, then what follows the
+/// program's name, then the middle of the name. What stays longest is where commands differ: the name and the end.
 pub(super) fn text(text: &str, width: usize, ellipsis: &str) -> String {
     let room = width.saturating_sub(ellipsis.width());
     let program = text.split(' ').next().unwrap_or_default();

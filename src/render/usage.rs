@@ -75,7 +75,7 @@ pub(crate) struct UsageRow {
     /// Bytes per second since the previous round of `top`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) change: Option<i64>,
-    /// The sum of which the share is shown.
+    /// The total that the shares refer to.
     #[serde(skip)]
     pub(crate) shmem: u64,
     #[serde(skip)]

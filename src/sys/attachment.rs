@@ -7,7 +7,7 @@
 //! The one exception is the integer of the demo: an aligned volatile access of four bytes. SHM_REMAP is not
 //! supported.
 //!
-//! Attaching sets the segment's atime and lpid, detaching its dtime and lpid, also for read-only attachments. With
+//! Attaching sets the segment's atime and lpid, detaching its dtime and lpid, even for read-only attachments. With
 //! `kernel.shm_rmid_forced` at 1, detaching destroys a segment that is not attached by another process.
 
 use std::ffi::c_void;
@@ -153,8 +153,8 @@ impl Attachment {
         Errno::result(count).map(isize::cast_unsigned)
     }
 
-    /// Moves pages of the segment into a pipe with vmsplice(2), without copying. Returns the number of bytes.
-    /// Fails as vmsplice(2): EBADF or EINVAL if the descriptor is not a pipe, EPERM or ENOSYS in some sandboxes, EFAULT.
+    /// Moves pages of the segment into a pipe with vmsplice(2), without copying. Returns the number of bytes. Fails as
+    /// vmsplice(2): EBADF or EINVAL if the descriptor is not a pipe, EPERM or ENOSYS in some sandboxes, EFAULT.
     pub(crate) fn vmsplice(&self, offset: u64, length: usize, to: BorrowedFd<'_>) -> Result<usize, Errno> {
         let part = libc::iovec { iov_base: self.range(offset, length)?, iov_len: length };
         // SAFETY: one iovec is passed, it lives through the call, and `range` found its bytes within the mapping. The

@@ -1,4 +1,4 @@
-//! The calls on shared memory that a tracer shows, and the filter that reports them to it.
+//! The shared memory calls that a tracer shows, and the filter that reports them to it.
 
 use nix::errno::Errno;
 use nix::libc::{self, c_long, sock_filter};
@@ -11,7 +11,7 @@ use super::filter::{
 };
 use crate::model::CallName;
 
-/// The calls on segments, with their numbers.
+/// The calls for segments, with their numbers.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 const SYSV: &[(CallName, c_long)] = &[
     (CallName::Shmget, libc::SYS_shmget),
@@ -61,9 +61,9 @@ pub(super) fn call_name(number: u64) -> Option<CallName> {
 /// The number of calls by which [`report_calls`] probes the filter.
 pub(crate) const PROBES: usize = 4;
 
-/// Installs a filter that reports the calls of this process, and of those that it starts, to its tracer. Without a tracer,
-/// these calls fail with ENOSYS. Then tries each call on segments once, with arguments with which it fails: the reports show
-/// the tracer that the filter works, and that no filter of a sandbox decides first.
+/// Installs a filter that reports the calls of this process, and of those that it starts, to its tracer. Without a
+/// tracer, these calls fail with ENOSYS. Then tries each call on segments once, with arguments with which it fails: the
+/// reports show the tracer that the filter works, and that no filter of a sandbox decides first.
 ///
 /// Without CAP_SYS_ADMIN this sets no_new_privs. That changes nothing for setuid programs, which a tracer without
 /// privileges prevents from getting theirs.

@@ -72,9 +72,9 @@ pub(crate) fn widen_pipe(pipe: BorrowedFd<'_>) {
 pub(crate) struct SparseFile<'a>(BorrowedFd<'a>);
 
 impl<'a> SparseFile<'a> {
-    /// Checks that a descriptor is at the end of a file, where skipped bytes become holes.
-    /// Fails as lseek(2): ESPIPE if it is not seekable; EINVAL if it has O_APPEND; EEXIST if the file continues after the
-    /// position, so that skipping would keep the old contents.
+    /// Checks that a descriptor is at the end of a file, where skipped bytes become holes. Fails as lseek(2): ESPIPE if
+    /// it is not seekable; EINVAL if it has O_APPEND; EEXIST if the file continues after the position, so skipping
+    /// would keep the old contents.
     pub(crate) fn begin(file: BorrowedFd<'a>) -> Result<Self, Errno> {
         let position = lseek(file, 0, Whence::SeekCur)?;
         if OFlag::from_bits_retain(fcntl(file, FcntlArg::F_GETFL)?).contains(OFlag::O_APPEND) {

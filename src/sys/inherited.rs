@@ -3,8 +3,8 @@
 //!
 //! Without it, a command below `leakcheck` would run with SIGPIPE ignored, which the Rust standard library does before
 //! `main`, with the signals blocked that the supervisor reads, and with /dev/null instead of a closed stream. This uses
-//! the kernel's calls directly: the C library hides the two signals that it reserves, and ignores them in processes that
-//! it starts.
+//! the kernel's calls directly: the C library hides the two signals that it reserves, and ignores them in processes
+//! that it starts.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 

@@ -137,7 +137,7 @@ pub(super) struct PeekSiginfo {
     pub(super) off: u64,
     /// 0 for the queue of the thread.
     pub(super) flags: u32,
-    /// The most signals to copy.
+    /// Maximum number of signals to copy.
     pub(super) nr: i32,
 }
 

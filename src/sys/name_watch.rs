@@ -1,7 +1,7 @@
 //! Files that get a name in a directory, and the processes that give it to them (fanotify(7)).
 //!
-//! The kernel queues an event before the call that gives the name returns. Reading it opens a pidfd of the process, unless
-//! it has been reaped. Requires CAP_SYS_ADMIN in the initial user namespace, and Linux 5.17.
+//! The kernel queues an event before the call that gives the name returns. Reading it opens a pidfd of the process,
+//! unless it has been reaped. Requires CAP_SYS_ADMIN in the initial user namespace, and Linux 5.17.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
@@ -62,8 +62,8 @@ impl NameWatch {
 
     /// Passes all events to `show` that have happened before the call, and possibly later ones.
     pub(crate) fn read(&self, mut show: impl FnMut(NameEvent)) -> Result<(), Errno> {
-        // Not until the queue is empty, since other processes may fill it at any rate. The kernel counts the fixed part of
-        // each event only.
+        // Not until the queue is empty, since other processes may fill it at any rate. The kernel counts the fixed part
+        // of each event only.
         let mut queued = rustix::io::ioctl_fionread(self).map_err(errno)? / METADATA as u64;
         let mut buffer = [0; 4096];
         while queued > 0 {

@@ -48,8 +48,8 @@ pub(crate) fn open_subdirectory(parent: BorrowedFd<'_>, name: &OsStr) -> Result<
     fs::openat2(parent, name, LISTING, Mode::empty(), resolve).map_err(errno)
 }
 
-/// Returns a descriptor that refers to a file or directory below a root directory that another user may control, without
-/// opening it, and as safely as [`open_directory_below`].
+/// Returns a descriptor that refers to a file or directory below a root directory that another user may control,
+/// without opening it, and as safely as [`open_directory_below`].
 pub(crate) fn refer_below(root: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd, Errno> {
     fs::openat2(root, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), BELOW).map_err(errno)
 }
@@ -115,8 +115,8 @@ pub(crate) fn stat_file(file: BorrowedFd<'_>) -> Result<FileStat, Errno> {
     stat(file, OsStr::new(""), AtFlags::EMPTY_PATH, ALL)
 }
 
-/// Returns whether a descriptor was opened with O_PATH, by its link in /proc/PID/fd: the permission bits of the link show
-/// its access.
+/// Returns whether a descriptor was opened with O_PATH, by its link in /proc/PID/fd: the permission bits of the link
+/// show its access.
 pub(crate) fn is_path_descriptor(directory: BorrowedFd<'_>, name: &OsStr) -> bool {
     stat_entry(directory, name).is_ok_and(|link| link.mode & 0o700 == 0)
 }
@@ -209,14 +209,15 @@ pub(crate) fn descriptor_path(file: BorrowedFd<'_>) -> PathBuf {
     format!("/proc/self/fd/{}", file.as_raw_fd()).into()
 }
 
-/// Returns a descriptor that refers to what a path leads to, such as the links /proc/PID/fd/3 and /proc/PID/root, without
-/// opening it (O_PATH). This requires no permission on the file, and does not count as its use.
+/// Returns a descriptor that refers to what a path leads to, such as the links /proc/PID/fd/3 and /proc/PID/root,
+/// without opening it (O_PATH). This requires no permission on the file, and does not count as its use.
 pub(crate) fn refer_through(path: &Path) -> Result<OwnedFd, Errno> {
     fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).map_err(errno)
 }
 
-/// Returns whether the caller may write a file or create, rename and remove the entries of a directory; with `also_read`, whether
-/// it may read it too. Fails as these calls would: EACCES, or EROFS on a file system that is mounted read-only.
+/// Returns whether the caller may write a file or create, rename and remove the entries of a directory; with
+/// `also_read`, whether it may read it too. Fails as these calls would: EACCES, or EROFS on a file system that is
+/// mounted read-only.
 pub(crate) fn check_file_access(file: BorrowedFd<'_>, also_read: bool) -> Result<(), Errno> {
     let access = if also_read { AccessFlags::R_OK | AccessFlags::W_OK } else { AccessFlags::W_OK | AccessFlags::X_OK };
     faccessat(AT_FDCWD, &descriptor_path(file), access, nix::fcntl::AtFlags::AT_EACCESS)
@@ -228,8 +229,8 @@ pub(crate) fn link_target(directory: BorrowedFd<'_>, name: &OsStr) -> Result<OsS
     Ok(OsString::from_vec(target.into_bytes()))
 }
 
-/// Returns the seals of a memfd (F_GET_SEALS). Fails with EBADF for a descriptor that only refers to it (O_PATH), and with
-/// EINVAL for a file that cannot have seals.
+/// Returns the seals of a memfd (F_GET_SEALS). Fails with EBADF for a descriptor that only refers to it (O_PATH), and
+/// with EINVAL for a file that cannot have seals.
 pub(crate) fn seals(file: BorrowedFd<'_>) -> Result<Vec<Seal>, Errno> {
     fs::fcntl_get_seals(file).map(|seals| Seal::of_bits(seals.bits())).map_err(errno)
 }
@@ -306,7 +307,7 @@ fn ignore_lease_breaks() -> Result<(), Errno> {
 pub(crate) struct OpenWatch(OwnedFd);
 
 impl OpenWatch {
-    /// Starts to watch a directory (inotify(7)), whatever mount a process opens its files through.
+    /// Starts to watch a directory (inotify(7)), regardless of the mount through which a process opens its files.
     pub(crate) fn new(directory: BorrowedFd<'_>) -> Result<Self, Errno> {
         let watch = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK).map_err(errno)?;
         inotify::add_watch(&watch, descriptor_path(directory), inotify::WatchFlags::OPEN).map_err(errno)?;

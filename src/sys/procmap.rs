@@ -17,8 +17,8 @@ const NAME_SIZE: usize = 64;
 
 /// Calls `visit` for each mapping of a segment in a process whose /proc/PID/maps is `maps`.
 ///
-/// `wanted` filters by device and inode.
-/// Fails as ioctl(2): ENOTTY on kernels before 6.11 and in some sandboxes, ESRCH if the process has released its memory.
+/// `wanted` filters by device and inode. Fails as ioctl(2): ENOTTY on kernels before 6.11 and in some sandboxes, ESRCH
+/// if the process has released its memory.
 pub(crate) fn segment_mappings(
     maps: BorrowedFd<'_>,
     wanted: impl Fn(Device, u64) -> bool,
@@ -86,8 +86,8 @@ fn access(mapping: &ProcmapQuery) -> Access {
     if mapping.vma_flags & PROCMAP_QUERY_VMA_WRITABLE == 0 { Access::ReadOnly } else { Access::ReadWrite }
 }
 
-/// Queries the first file mapping with these flags at or after an address, with its name if there is a buffer. `None` if
-/// there is no such mapping.
+/// Queries the first file mapping with these flags at or after an address, with its name if there is a buffer. `None`
+/// if there is no such mapping.
 fn query(
     maps: BorrowedFd<'_>,
     flags: u64,

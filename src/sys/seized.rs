@@ -45,7 +45,7 @@ impl Seized {
 
     /// Waits until it has stopped or exited, and leaves it unreaped.
     ///
-    /// A blocking wait could last for ever: if another thread executes a program, it takes the pid of the leader, and a
+    /// A blocking wait could last forever: if another thread executes a program, it takes the pid of the leader, and a
     /// seized leader vanishes without an event. A new wait finds that there is nothing to wait for.
     fn wait(&self) {
         let how = WaitPidFlag::WEXITED

@@ -82,7 +82,7 @@ impl AsFd for SignalQueue {
     }
 }
 
-/// Sends a signal to a child that has not been reaped, so that its pid has not been reused.
+/// Sends a signal to a child that has not been reaped, so its pid has not been reused.
 pub(crate) fn forward_signal(child: i32, signal: c_int) {
     // SAFETY: kill(2) takes two integers. A child that has just exited is not an error.
     unsafe { libc::kill(child, signal) };

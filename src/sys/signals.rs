@@ -2,8 +2,8 @@
 //!
 //! The handler stores the first signal and writes a byte to a pipe, which waits poll. It is installed without
 //! SA_RESTART, so that a blocking call returns EINTR. Its caller then returns `Kind::Interrupted`, and drop guards
-//! detach and remove on the way. `main` raises the signal again with its default action, so that a shell sees why the
-//! program ended. No signal mask is set that a child would inherit.
+//! detach and remove on the way. `main` re-raises the signal with its default action, so a shell sees why the program
+//! ended. No signal mask is set that a child would inherit.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -38,7 +38,7 @@ const TERMINATING: [Signal; 14] = [
 
 /// Stores the signal and writes to the pipe.
 extern "C" fn record(signal: c_int) {
-    // Only the first signal is kept: `main` raises it again.
+    // Only the first signal is kept: `main` re-raises it.
     let _ = CAUGHT.compare_exchange(0, signal, Ordering::SeqCst, Ordering::SeqCst);
     wake();
 }

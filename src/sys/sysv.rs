@@ -61,8 +61,8 @@ pub(crate) fn find_key(key: Key, size: u64) -> Result<ShmId, SysError> {
     shmget(key, size, 0)
 }
 
-/// Checks that the caller may read and write the segment with a key. For an existing segment, shmget(2) compares the mode
-/// bits of its argument with the caller's rights, and fails with EACCES.
+/// Checks that the caller may read and write the segment with a key. For an existing segment, shmget(2) compares the
+/// mode bits of its argument with the caller's rights, and fails with EACCES.
 pub(crate) fn check_access(key: Key) -> Result<(), SysError> {
     shmget(key, 0, 0o600).map(drop)
 }
@@ -176,8 +176,8 @@ fn control(id: ShmId, command: c_int, call: &'static str) -> Result<(), SysError
     SysError::check(result, call).map(drop)
 }
 
-/// Returns the limits of the IPC namespace, and the highest index in use in the kernel's table (IPC_INFO); 0 also if the
-/// table is empty.
+/// Returns the limits of the IPC namespace, and the highest index in use in the kernel's table (IPC_INFO), which is 0
+/// as well if the table is empty.
 pub(crate) fn info() -> Result<(ShmInfo64, i32), SysError> {
     let mut info = ShmInfo64::default();
     // SAFETY: IPC_INFO writes a `struct shminfo64`, which `ShmInfo64` mirrors, through the pointer.

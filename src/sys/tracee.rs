@@ -1,7 +1,7 @@
 //! Threads of other processes that the calling thread traces (ptrace(2)).
 //!
-//! Only the thread that traces a thread may wait for it and resume it. A traced thread can be killed at any moment, also
-//! while it is stopped: every function here can then fail with ESRCH, and [`next_event`] reports the end.
+//! Only the thread that traces a thread may wait for it and resume it. A traced thread can be killed at any moment,
+//! even while it is stopped: every function here can then fail with ESRCH, and [`next_event`] reports the end.
 
 use std::ffi::c_void;
 

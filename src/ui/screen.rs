@@ -1,7 +1,7 @@
 //! The whole screen of a terminal, for a program that draws it again and again and reads single keys.
 //!
-//! These control sequences are those of ECMA-48 and xterm, which every terminal emulator of today knows. The terminal is
-//! restored when this is dropped, and before the message of a panic is printed.
+//! These control sequences are those of ECMA-48 and xterm, which every terminal emulator of today knows. The terminal
+//! is restored when this is dropped, and before the message of a panic is printed.
 
 use std::io::{self, IsTerminal, Stdin, Stdout, Write};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -107,7 +107,7 @@ impl Screen {
         Ok(screen)
     }
 
-    /// Prepares the terminal; also after the program was stopped and continued.
+    /// Prepares the terminal, at the start and after the program was stopped and continued.
     pub(crate) fn enter(&mut self) -> Result<(), Error> {
         let mut modes = self.before.clone();
         // Ctrl-C and Ctrl-Z still send signals.
@@ -198,7 +198,7 @@ impl Drop for Screen {
     }
 }
 
-/// Restores the terminal, unless it is another job's meanwhile.
+/// Restores the terminal, unless another job has taken it over.
 fn restore(modes: &Termios, stream: &mut Stream) {
     if IS_CHANGED.swap(false, Ordering::SeqCst) && is_foreground(&stream.stdout) {
         let _ = stream.write_all(LEAVE);

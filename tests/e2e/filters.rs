@@ -46,7 +46,8 @@ fn add_users() -> Covered {
     Covered
 }
 
-/// Creates 264 segments of five users, with 0, 1 or 10 attachments; they remain attached while the returned value exists.
+/// Creates 264 segments of five users, with 0, 1 or 10 attachments; they remain attached while the returned value
+/// exists.
 fn many_segments() -> Vec<Attached> {
     let mut attached = Vec::new();
     for number in 0..244_u32 {

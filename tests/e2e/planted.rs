@@ -310,8 +310,8 @@ fn write_to(directory: &Path, path: &Path) -> Vec<Ran> {
     runs
 }
 
-/// Runs a check with each value of fs.protected_symlinks, a global setting, and restores it. If it cannot be changed, the
-/// check runs only with the current value.
+/// Runs a check with each value of fs.protected_symlinks, a global setting, and restores it. If it cannot be changed,
+/// the check runs only with the current value.
 fn for_each_protection(mut run: impl FnMut()) {
     let sysctl = PathBuf::from("/proc/sys/fs/protected_symlinks");
     let Ok(file) = File::options().read(true).write(true).open(&sysctl) else { return run() };

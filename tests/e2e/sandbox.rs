@@ -163,8 +163,8 @@ pub(crate) fn with_file_over(command: &mut Command, shown: &Path, hidden: &'stat
     unsafe { command.pre_exec(cover) };
 }
 
-/// A /proc that shows only some processes, so that a scan of all processes is complete. Not even root can always inspect all
-/// processes of a machine.
+/// A /proc that shows only some processes, so that a scan of all processes is complete. Not even root can always
+/// inspect all processes of a machine.
 pub(crate) struct ShownProcesses {
     /// The directory that is mounted over /proc, and that on which /proc itself is mounted.
     directories: [CString; 2],

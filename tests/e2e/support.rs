@@ -190,8 +190,8 @@ pub(crate) fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// Waits until a second has just begun, so that what is created now has the same time in whole seconds. The clock of the
-/// kernel's records begins a second with the next tick of a timer, up to 10 ms late.
+/// Waits until a second has just begun, so that what is created now has the same time in whole seconds. The clock of
+/// the kernel's records begins a second with the next tick of a timer, up to 10 ms late.
 pub(crate) fn wait_for_new_second() {
     wait_for("a new second", || (20..100).contains(&UNIX_EPOCH.elapsed().unwrap().subsec_millis()));
 }

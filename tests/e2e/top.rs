@@ -1,5 +1,5 @@
-//! `top`: what `usage` shows, again and again. Other processes of the machine change the sums meanwhile, so that what a test
-//! created is looked for, and not the sums.
+//! `top`: what `usage` shows, again and again. Other processes of the machine change the sums meanwhile, so that what a
+//! test created is looked for, and not the sums.
 
 mod screen;
 

@@ -56,7 +56,7 @@ pub(super) fn run(pace: &PaceArgs, keep: bool, context: &mut Context) -> Result<
 
 /// Creates the segment with the requested key, the default one, or a random one.
 ///
-/// A guard creates it, so that it does not stay if the demo is killed.
+/// A guard creates it, so that it does not remain if the demo is killed.
 fn create(
     pace: &PaceArgs,
     narrator: &mut Narrator<'_>,

@@ -89,7 +89,8 @@ pub(super) fn list_with_objects(
     Ok(exit_with(context, &failures))
 }
 
-/// Returns the number of objects in unknown state, also if the filter requires another one, whose lease the caller may take.
+/// Returns the number of objects in state unknown on which the caller may take a lease, even if the filter selects
+/// another state.
 fn count_undetermined(context: &Context, filter: &Filter, files: &[Object]) -> u64 {
     // No lease shows these states.
     if !filter.state.is_empty() && filter.state.iter().all(|state| matches!(state, State::Unlinked | State::Dest)) {

@@ -1,4 +1,4 @@
-//! POSIX objects: which of them to ask for a lease, the second look, and the removal in groups.
+//! POSIX objects: on which of them to request a lease, the second check, and the removal in groups.
 
 use std::collections::HashSet;
 use std::os::fd::AsFd;
@@ -12,8 +12,8 @@ use crate::model::{FileType, Needs, Object, Outcome, Posix, State, path_text};
 use crate::process::Interrupts;
 use crate::query::{Filter, System, posix_objects, probe};
 
-/// Lists the objects. Takes the leases of those that could be removed if their removal will not do so anyway, or if a scan
-/// does not show whether they are in use.
+/// Lists the objects. Takes the leases of removable objects, unless the removal itself will take them and a scan has
+/// already shown whether they are in use.
 pub(super) fn list(args: &PruneArgs, context: &Context, filter: &Filter) -> Result<Vec<Object>, Error> {
     let contents = if context.json() { Needs::CONTENTS } else { Needs::empty() };
     let objects = match posix_objects(&context.system, Needs::RECORD | contents) {
@@ -37,7 +37,7 @@ fn can_be_removed(object: &Object) -> bool {
     posix.file_type != FileType::Dir && posix.stat.links == 1 && !posix.keep
 }
 
-/// The time in which an object that only `--unattached` selects must not be opened.
+/// The period during which no process may open an object that only `--unattached` selects.
 pub(super) struct SecondLook {
     watch: OpenWatch,
     began: Instant,
@@ -86,8 +86,8 @@ fn requires_second_look(object: &Object) -> bool {
     !object.is_segment() && object.state != Some(State::Orphan)
 }
 
-/// Removes objects in groups, each checked again under its lease, until a signal arrives or a group fails as a whole, which
-/// is reported for its first object. Returns whether all groups were removed, too.
+/// Removes objects in groups, each checked again under its lease, until a signal arrives or a group fails as a whole,
+/// which is reported for its first object. Returns whether all groups were removed, too.
 pub(super) fn remove_all(
     args: &PruneArgs,
     system: &System,
@@ -138,7 +138,7 @@ pub(super) fn reason(state: Option<State>, posix: &Posix) -> String {
     format!("not in use{evidence}{creation}{cleanup}")
 }
 
-/// Returns why the use of an object could not be determined, if its lease was asked in vain.
+/// Returns why the use of an object could not be determined, if its lease could not be taken.
 pub(super) fn why_unknown(object: &Object) -> String {
     let hidden = object.file_users().map(|users| users.why_hidden()).unwrap_or_default();
     format!("the write lease cannot be taken, and {hidden}")

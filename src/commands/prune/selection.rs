@@ -12,7 +12,7 @@ impl PruneArgs {
         let others = Filter { owner: Vec::new(), mine: false, older_than: None, ..filter.clone() };
         let of_any_age = Filter { older_than: None, ..filter.clone() };
         if let Some(posix) = object.as_posix() {
-            // Only the lease of what could be removed was asked, so the state of others may be unknown.
+            // Leases were requested only on objects that could be removed, so the state of others may be unknown.
             let in_any_state = [&others, &of_any_age, filter].map(Filter::in_any_state);
             let [others, of_any_age, aged] = in_any_state.map(|filter| filter.matches(system, object));
             return match object.state {
@@ -58,11 +58,11 @@ pub(super) struct Selection {
     pub(super) kept: Kept,
     /// The kept ones that a process has attached or may still need.
     in_use: Vec<Object>,
-    /// Whether one of them was detached during the search for its users, so that all must be read again.
+    /// Whether one of them was detached during the search for its users, so all must be read again.
     pub(super) has_changed: bool,
     /// The POSIX objects that a process uses.
     files_in_use: Vec<Object>,
-    /// The POSIX objects of which that cannot be determined.
+    /// The POSIX objects whose use cannot be determined.
     pub(super) undetermined: Vec<Object>,
 }
 

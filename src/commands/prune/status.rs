@@ -31,8 +31,8 @@ pub(super) fn restore_names(args: &PruneArgs, context: &mut Context) {
     }
 }
 
-/// Describes what was skipped: the objects of one kind with the same reason in one line, unless their names are unique only
-/// within a namespace.
+/// Describes what was skipped: the objects of one kind with the same reason in one line, unless their names are unique
+/// only within a namespace.
 pub(super) fn describe_skipped(args: &PruneArgs, skipped: &[Skipped]) -> Vec<String> {
     let mut groups: Vec<(&str, Vec<&Object>)> = Vec::new();
     for Skipped { segment, reason } in skipped {

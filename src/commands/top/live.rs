@@ -114,7 +114,7 @@ pub(super) fn run(
     }
 }
 
-/// What a key requires that the view cannot do.
+/// What a key press asks of the caller, because the view cannot do it.
 #[derive(Debug, PartialEq, Eq)]
 enum Action {
     None,
@@ -246,7 +246,7 @@ impl View {
         lines
     }
 
-    /// Returns the second line, without the reason for rare rounds where there is no space for it.
+    /// Returns the second line, without the reason for infrequent rounds if it does not fit.
     fn status(&self, meter: &Meter, round: &Round, columns: usize) -> String {
         let actual = meter.interval();
         let full = self.status_with(interval(meter.every, actual, round.scan), meter, round);

@@ -43,7 +43,7 @@ pub(super) struct SummaryReport {
 }
 
 impl Summary {
-    /// Counts a call. The process is stopped, so that it can be asked.
+    /// Counts a call. The process is stopped, so it can be queried.
     pub(super) fn add(&mut self, system: &System, start: Stamp, traced: &TracedCall) {
         let process = self.0.entry(traced.process).or_insert_with(|| Process {
             pid: traced.process,

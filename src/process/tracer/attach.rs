@@ -17,7 +17,8 @@ use crate::sys::{self, SysError};
 pub(super) fn seize_all(proc: &Path, process: i32) -> Result<HashSet<i32>, SysError> {
     let (mut seen, mut seized) = (HashSet::new(), HashSet::new());
     loop {
-        // A thread that a seized one starts is traced from its begin, others can start until all are seized.
+        // A thread started by a seized thread is traced from its start. Other threads can be started until all are
+        // seized.
         let threads: Vec<i32> = [process].into_iter().chain(procfs::other_thread_ids(proc, process)).collect();
         let new: Vec<i32> = threads.into_iter().filter(|thread| !seen.contains(thread)).collect();
         if new.is_empty() {

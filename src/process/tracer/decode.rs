@@ -1,4 +1,4 @@
-//! Decodes the calls on segments: their arguments, and what was attempted.
+//! Decodes the calls for segments: their arguments, and what was attempted.
 
 use nix::libc::{self, c_int};
 

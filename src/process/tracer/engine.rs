@@ -132,7 +132,7 @@ impl<'a, 'b> Tracer<'a, 'b> {
                 processes.into_iter().for_each(|process| sys::forward_signal(process, signal));
             }
             (SignalOrigin::Process(signal) | SignalOrigin::Kernel(signal), None) => {
-                // It remains: SIGTERM is often sent together with SIGCONT.
+                // An earlier request to end is kept: SIGCONT often follows SIGTERM.
                 self.ends |= !IGNORED.contains(&signal);
             }
             // The kernel has sent it to the command as well.
@@ -186,7 +186,8 @@ impl<'a, 'b> Tracer<'a, 'b> {
         if let Mode::Starting { reported } = self.mode {
             self.mode = if reported == sys::PROBES { Mode::Filter } else { Mode::EachCall };
         }
-        // The leader, as which the thread continues, has ended, and so has the thread under its former id.
+        // After execve(2), the thread continues under the leader's id. The old leader and the thread's former id no
+        // longer exist.
         self.abandon_call(thread);
         if let Ok(former) = sys::former_thread(thread)
             && former != thread

@@ -1,7 +1,7 @@
 //! Decodes the calls on POSIX objects: files in the directory of shared memory, and memfds.
 //!
-//! A path is resolved by its text, since the call has not been made yet. Whether a descriptor is one of a shared memory file
-//! is asked of /proc each time: nothing is remembered that another thread could change.
+//! A path is resolved by its text, since the call has not been made yet. /proc is consulted each time to find out
+//! whether a descriptor refers to a shared memory file: nothing is remembered that another thread could change.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;

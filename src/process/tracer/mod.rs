@@ -1,17 +1,17 @@
-//! The tracer of a command or a process (`trace`): stops at calls on shared memory, and shows them to an observer while
+//! The tracer of a command or a process (`trace`): stops at shared memory calls, and shows them to an observer while
 //! the calling thread is stopped at the end of its call.
 //!
 //! The command installs a seccomp filter before it is executed, which stops it only at these calls. It then runs to the
-//! end of the call (PTRACE_SYSCALL), and on without stops (PTRACE_CONT). Without the filter it stops at each call, as a
-//! process does that existed before; also when a filter of a sandbox decides first, or once a process installs a filter of
-//! its own. Children and threads are traced from their first instruction.
+//! end of the call (PTRACE_SYSCALL), and on without stops (PTRACE_CONT). Without the filter it stops at each call, as
+//! does a process that was already running. The same applies if a sandbox's filter decides first, and after a process
+//! installs its own filter. Children and threads are traced from their first instruction.
 //!
 //! The tracer has a thread of its own: only the thread that traces may wait for what it traces, and children that this
 //! process has inherited from before execve(2) are not that thread's. It ends when nothing is traced any more.
 //!
-//! A process that existed before is not stopped to end the trace: the kernel detaches when the thread exits, and no call
-//! that waits is interrupted. A command cannot be detached, since its calls would fail with ENOSYS under the filter
-//! without a tracer. It is killed with this process (PTRACE_O_EXITKILL).
+//! A process that existed before is not stopped to end the trace: the kernel detaches when the thread exits, and no
+//! call that waits is interrupted. A command cannot be detached, since its calls would fail with ENOSYS under the
+//! filter without a tracer. It is killed with this process (PTRACE_O_EXITKILL).
 
 mod attach;
 mod decode;
@@ -54,15 +54,15 @@ pub(crate) struct TracedCall {
     pub(crate) call: Call,
     /// The segment that it can have created, and whether it certainly has.
     pub(crate) created: Option<(ShmId, bool)>,
-    /// What failed, and how; `None` also for a failure that cannot be explained.
+    /// What failed, and how; `None` on success, and for a failure that cannot be explained.
     pub(crate) failed: Option<(Attempt, SysError)>,
 }
 
 pub(crate) type Observer<'a> = dyn FnMut(Observed) + Send + 'a;
 
-/// Runs a command with the standard streams and signal dispositions that this process inherited, and traces it. Returns its
-/// exit code, or 128 plus the signal that ended it, when no traced process is left.
-/// Fails if the command cannot be traced; then it does not run.
+/// Runs a command with the standard streams and signal dispositions that this process inherited, and traces it. Returns
+/// its exit code, or 128 plus the signal that ended it, when no traced process is left. Fails if the command cannot be
+/// traced; then it does not run.
 pub(crate) fn trace_command(
     system: &System,
     command: &[OsString],
@@ -83,8 +83,8 @@ pub(crate) fn trace_command(
         let mut tracer = Tracer::new(proc, files, inbox, observe);
         tracer.command = Some(pid);
         tracer.mode = Mode::Launching;
-        // Its execve(2) need not have ended, and would be taken for the command's. This stop is either at its end or after
-        // it: any stop takes the place of a requested one.
+        // Its execve(2) need not have ended, and would be taken for the command's. This stop is either at its end or
+        // after it: any stop takes the place of a requested one.
         sys::interrupt(pid).map_err(|errno| cannot_trace(errno, "ptrace PTRACE_INTERRUPT"))?;
         tracer.run_until(|_, event| {
             matches!(event, TraceEvent::Stopped(Stop::Exec | Stop::Other) | TraceEvent::Ended(_))
@@ -97,9 +97,8 @@ pub(crate) fn trace_command(
     traced?.map_err(|error| cannot_seize_command(system, error))
 }
 
-/// Traces a process that is already running, with its threads and the processes that it starts, until they have ended or a
-/// signal asks this process to end.
-/// Fails if there is no such process, or if it may not be traced.
+/// Traces a process that is already running, with its threads and the processes that it starts, until they have ended
+/// or a signal asks this process to end. Fails if there is no such process, or if it may not be traced.
 pub(crate) fn trace_process(system: &System, pid: i32, posix: bool, observe: &mut Observer<'_>) -> Result<(), Error> {
     let (proc, files) = prepare(system, posix)?;
     let root = proc.clone().ok_or_else(no_proc)?;

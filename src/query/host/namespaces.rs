@@ -47,8 +47,8 @@ pub(crate) struct Census {
 }
 
 impl Namespace {
-    /// Returns an argument for `--ns`: the pid, a thread's namespace file if only a thread is in it, or the number if no
-    /// process is in it.
+    /// Returns an argument for `--ns`: the pid, a thread's namespace file if only a thread is in it, or the number if
+    /// no process is in it.
     pub(crate) fn ns_argument(&self) -> String {
         match (self.members.first(), self.pid) {
             (Some(member), Some(pid)) if *member != pid.to_string() => format!("/proc/{member}/ns/ipc"),
@@ -263,7 +263,7 @@ mod tests {
         let proc = directory(&[
             ("1/ns/ipc", ""),
             ("1/cgroup", unit),
-            // The leader has exited, so that only the thread has a namespace and the right control group.
+            // The leader has exited, so only the thread has a namespace and the right control group.
             ("7/cgroup", "0::/\n"),
             ("7/task/7/cgroup", "0::/\n"),
             ("7/task/8/ns/ipc", ""),

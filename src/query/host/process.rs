@@ -1,8 +1,8 @@
 //! Whether a process is running.
 //!
 //! pidfd_open(2) and a poll show it: the pidfd is readable once the process has exited, even while it is a zombie. A
-//! missing directory in /proc proves nothing, since /proc can hide processes (hidepid) or belong to another pid namespace.
-//! Pid 0 is a process outside this pid namespace.
+//! missing directory in /proc proves nothing, since /proc can hide processes (hidepid) or belong to another pid
+//! namespace. Pid 0 is a process outside this pid namespace.
 //!
 //! Pids are reused. A process that started more than [`SLACK_SECONDS`] after the time that it should explain is another
 //! process. A clock that was set can look the same, so the status is then unknown, not exited.
@@ -32,8 +32,8 @@ pub(crate) enum ProcessStatus {
 }
 
 impl ProcessStatus {
-    /// Asks the kernel for the status of the process that has this pid now. `own_proc` is the /proc of this pid namespace:
-    /// another one would show the start of another process.
+    /// Asks the kernel for the status of the process that has this pid now. `own_proc` is the /proc of this pid
+    /// namespace: another one would show the start of another process.
     pub(super) fn ask(own_proc: Option<&Path>, pid: i32) -> Self {
         let pidfd = match sys::open_pidfd(pid) {
             Ok(pidfd) => pidfd,

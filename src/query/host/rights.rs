@@ -126,8 +126,8 @@ pub(crate) fn is_in_initial_user_namespace(system: &System) -> Option<bool> {
     link.ok().map(|link| link == Path::new(INITIAL_USER_NAMESPACE))
 }
 
-/// Returns whether the caller's user namespace maps the owner and the group of a file, which its capabilities over the file
-/// require.
+/// Returns whether the caller's user namespace maps the owner and the group of a file, which its capabilities over the
+/// file require.
 fn maps_file(system: &System, uid: u32, gid: u32) -> Option<bool> {
     let proc = system.proc();
     let namespace = |thread| std::fs::metadata(proc.join(thread).join("ns/user")).ok().map(|file| file.ino());
@@ -143,8 +143,8 @@ fn maps_file(system: &System, uid: u32, gid: u32) -> Option<bool> {
     Some(has(Account::User, uid)? && has(Account::Group, gid)?)
 }
 
-/// Returns whether the caller has a capability over a file: its user namespace must map the owner and the group of the file.
-/// `None` if /proc does not show it.
+/// Returns whether the caller has a capability over a file: its user namespace must map the owner and the group of the
+/// file. `None` if /proc does not show it.
 pub(crate) fn has_capability_over(system: &System, stat: &FileStat, capability: u32) -> Option<bool> {
     Some(has_capability(system, capability)? && maps_file(system, stat.uid, stat.gid)?)
 }

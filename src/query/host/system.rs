@@ -33,14 +33,14 @@ pub(crate) enum ObjectsPlace {
     Unknown,
 }
 
-/// A /proc, a clock, the user database and the directory of POSIX objects. Each user, group and process is looked up once.
+/// A /proc, a clock, the user database and the directory of POSIX objects. Caches users, groups and processes.
 #[derive(Debug)]
 pub(crate) struct System {
     proc: PathBuf,
     /// The start time of the program, so that a whole report has the same current time.
     now: Stamp,
     objects_place: ObjectsPlace,
-    /// By which programs are recognised.
+    /// The rules that recognise programs.
     rules: Rules,
     /// The id maps of the user namespace that was entered, if any.
     pub(in crate::query) ids: IdMaps,
@@ -185,9 +185,9 @@ impl System {
         })
     }
 
-    /// Returns whether a process of a user, by any of its uids, has been running since before `stamp`; `None` if not every
-    /// process is visible, or a user namespace was entered that has no mapping for the user: the kernel shows all such
-    /// users as one there.
+    /// Returns whether a process of a user, by any of its uids, has been running since before `stamp`; `None` if not
+    /// every process is visible, or a user namespace was entered that has no mapping for the user: the kernel shows all
+    /// such users as one there.
     pub(in crate::query) fn has_process_older_than(&self, uid: u32, stamp: Stamp) -> Option<bool> {
         let is_mapped = to_namespace(&self.ids.users, uid).is_some();
         if !is_mapped || !self.is_in_initial_pid_namespace() || self.hides_processes() {
@@ -203,8 +203,8 @@ impl System {
         for pid in procfs::pids(&self.proc).ok()? {
             let facts = process::start(&self.proc, pid).zip(procfs::uids(&self.proc, pid));
             let Some((start, uids)) = facts else {
-                // A zombie, or with hidepid=1 a process of another user or one that is not dumpable: it is listed, but not
-                // readable.
+                // A zombie, or with hidepid=1 a process of another user or one that is not dumpable: it is listed, but
+                // not readable.
                 if self.process_status_now(pid) == ProcessStatus::Exited { continue } else { return None }
             };
             for uid in uids {
@@ -215,14 +215,14 @@ impl System {
         Some(oldest)
     }
 
-    /// Returns whether a file in memory is older than the last boot by the present clock: the clock was set since, so that
+    /// Returns whether a file in memory is older than the last boot by the present clock: the clock was set since, so
     /// the times of files and the start times of processes cannot be compared.
     pub(in crate::query) fn is_before_boot(&self, stamp: Stamp) -> bool {
         process::boot().is_none_or(|boot| stamp.0.saturating_add(SLACK_SECONDS) < boot.0)
     }
 
-    /// Returns whether a user's process in a pid namespace below this one has a pid there, which its program may have put
-    /// into a name.
+    /// Returns whether a user's process in a pid namespace below this one has a pid there, which its program may have
+    /// put into a name.
     pub(in crate::query) fn has_inner_pid(&self, uid: u32, pid: i32) -> bool {
         let inner = self.cache.inner_pids.get_or_init(|| {
             let pids = procfs::pids(&self.proc).into_iter().flatten();
@@ -311,8 +311,8 @@ impl System {
         ProcessStatus::ask(Some(self.proc.as_path()).filter(|_| self.proc_shows_own_pids()), pid)
     }
 
-    /// Returns whether a process is exiting, so that its attachments end soon: see [`procfs::is_exiting`]. `None` if that
-    /// is unknown; not cached.
+    /// Returns whether a process is exiting, so its attachments end soon: see [`procfs::is_exiting`]. `None` if that is
+    /// unknown; not cached.
     pub(crate) fn is_exiting(&self, pid: i32) -> Option<bool> {
         procfs::is_exiting(&self.proc, pid).filter(|_| self.proc_shows_own_pids())
     }
@@ -367,7 +367,7 @@ impl System {
         !self.proc.join("1").exists()
     }
 
-    /// Returns whether there is a /proc, of whichever pid namespace.
+    /// Returns whether there is a /proc, of any pid namespace.
     pub(in crate::query) fn has_proc(&self) -> bool {
         std::fs::symlink_metadata(self.proc.join("self")).is_ok()
     }

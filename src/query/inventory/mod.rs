@@ -1,5 +1,5 @@
-//! The backends: each lists the objects of its kind, and looks one up. What depends on their users, which are searched for
-//! later, is not known here.
+//! The backends: each lists the objects of its kind, and looks one up. What depends on their users, which are searched
+//! for later, is not known here.
 
 mod complete;
 mod posix;

@@ -1,8 +1,8 @@
 //! The backend of POSIX objects: the files in /dev/shm, by readdir and statx(2).
 //!
 //! Symbolic links, FIFOs, sockets and devices are never opened. Named semaphores are opened to read their values, and
-//! objects of a family to find the first bytes that prove it. Other regular files are opened only while swap is in use, to
-//! distinguish resident from swapped bytes: without swap, all allocated bytes are resident.
+//! objects of a family to find the first bytes that prove it. Other regular files are opened only while swap is in use,
+//! to distinguish resident from swapped bytes: without swap, all allocated bytes are resident.
 
 use std::collections::HashSet;
 use std::os::fd::{AsFd, OwnedFd};
@@ -117,8 +117,8 @@ fn object(
     object
 }
 
-/// Returns the object of a file without a name, as its attributes show it; `directory` is that of its file system, if it has
-/// one.
+/// Returns the object of a file without a name, as its attributes show it; `directory` is that of its file system, if
+/// it has one.
 pub(in crate::query) fn nameless(directory: Option<&ObjectDirectory>, file_type: FileType, stat: &FileStat) -> Object {
     let posix = Posix {
         mnt_ns: directory.and_then(|directory| directory.mnt_ns),
@@ -138,8 +138,8 @@ pub(in crate::query) fn nameless(directory: Option<&ObjectDirectory>, file_type:
     }
 }
 
-/// Returns the resident and the swapped bytes of a file. While swap is in use, they are unknown on hugetlbfs, for what the
-/// caller may not write, and under the lease of another process.
+/// Returns the resident and the swapped bytes of a file. While swap is in use, they are unknown on hugetlbfs, for what
+/// the caller may not write, and under the lease of another process.
 pub(in crate::query) fn residency(
     system: &System,
     stat: &FileStat,

@@ -1,9 +1,9 @@
 //! The backend of System V segments: shmctl(2) and /proc/sysvipc/shm.
 //!
 //! A walk with SHM_STAT_ANY costs half as much as the file, and only the file has resident and swapped bytes. Some
-//! sandboxes deny one, some the other, and kernels before 4.17 lack SHM_STAT_ANY, so that each replaces the other.
-//! Fields that a source lacks are `None`. Once a row has been shown, a source that fails is an error, since another
-//! would start again.
+//! sandboxes deny one, some the other, and kernels before 4.17 lack SHM_STAT_ANY, so either is used where the other is
+//! missing. Fields that a source lacks are `None`. Once a row has been shown, a source that fails is an error, since
+//! another would start again.
 
 use std::cell::Cell;
 

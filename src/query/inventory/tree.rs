@@ -10,8 +10,8 @@ use crate::sys::{self, Errno, Opening};
 /// How deep directories are searched.
 const MAX_DEPTH: u32 = 32;
 
-/// Calls `visit` for every file below a directory on the same file system, with its directory, name, depth and attributes.
-/// Returns whether everything could be read. Files that have vanished are not an error.
+/// Calls `visit` for every file below a directory on the same file system, with its directory, name, depth and
+/// attributes. Returns whether everything could be read. Files that have vanished are not an error.
 pub(in crate::query) fn walk(
     parent: BorrowedFd<'_>,
     name: &OsStr,
@@ -49,8 +49,8 @@ fn walk_at(
     is_complete
 }
 
-/// Opens a file that was listed. Fails if another user has replaced it: opening a FIFO would wait, and opening a device can
-/// have side effects.
+/// Opens a file that was listed. Fails if another user has replaced it: opening a FIFO would wait, and opening a device
+/// can have side effects.
 pub(in crate::query) fn open_listed(
     directory: BorrowedFd<'_>,
     name: &OsStr,

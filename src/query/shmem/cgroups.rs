@@ -12,8 +12,8 @@ use crate::query::host::System;
 /// How deep control groups are searched.
 const MAX_DEPTH: u32 = 32;
 
-/// Returns the bytes charged to each control group, by its path, without those of the groups below it. `None` without the
-/// memory controller.
+/// Returns the bytes charged to each control group, by its path, without those of the groups below it. `None` without
+/// the memory controller.
 pub(crate) fn charged_to_control_groups(system: &System) -> Option<BTreeMap<String, Memory>> {
     let mounts = procfs::mounts(system.proc(), "thread-self").ok()?;
     let mut hierarchies = mounts.into_iter().filter(|mount| mount.kind.starts_with("cgroup")).map(|mount| mount.point);

@@ -33,8 +33,8 @@ pub(super) struct NamedFile {
 }
 
 impl Files {
-    /// Lists the files of a mounted file system; one with several names once. `has_objects` says whether those in its root
-    /// are objects.
+    /// Lists the files of a mounted file system; one with several names once. `has_objects` says whether those in its
+    /// root are objects.
     pub(super) fn below(system: &System, mounted: &MountedFileSystem, has_objects: bool) -> Self {
         let (mut list, mut seen) = (Vec::new(), HashSet::new());
         let is_complete =

@@ -84,8 +84,8 @@ pub(crate) fn survey_shmem(system: &System, each_file: bool) -> Result<ShmemSurv
     Ok(survey)
 }
 
-/// Adds what a mounted file system holds; `dev_shm` is the caller's /dev/shm. Its files are parts if it is the /dev/shm of a
-/// process, or with `each_file`.
+/// Adds what a mounted file system holds; `dev_shm` is the caller's /dev/shm. Its files are parts if it is the /dev/shm
+/// of a process, or with `each_file`.
 fn add_mounted(
     system: &System,
     mounted: &MountedFileSystem,

@@ -5,11 +5,11 @@
 //!
 //! If mappings are missing, the segment's record is read again. Every attach and detach sets its times, to the second:
 //! if both are older than the second in which the scan began, nothing has changed since, and what is missing has a
-//! reason. Otherwise the scan is repeated once the second is over. It is also repeated if an accessible process can be in
-//! shmat or shmdt, before other processes are given as the reason.
+//! reason. Otherwise the scan is repeated once the second is over. It is also repeated if an accessible process can be
+//! in shmat or shmdt, before other processes are given as the reason.
 //!
-//! A mapping whose process would have to have left the segment's namespace is uncertain, and does not count towards
-//! nattch while there are inaccessible processes.
+//! A mapping is uncertain if it can be the segment's only if its process has since left the segment's namespace; it
+//! does not count towards nattch while there are inaccessible processes.
 //!
 //! If /proc belongs to another pid namespace, its pids are other processes, and nothing is concluded from it.
 
@@ -30,9 +30,9 @@ use crate::query::inventory::{complete_again, inventory, lookup};
 use crate::query::state::creator_and_last_user;
 use crate::sys::{self, Errno, SysError};
 
-/// The most scans if the mappings found and nattch do not agree.
+/// Maximum number of scans if the mappings found and nattch do not agree.
 const MAX_SCANS: usize = 3;
-/// The most segments whose creators and last users are scanned before all other processes.
+/// Maximum number of segments whose creators and last users are scanned before all other processes.
 const FEW_SEGMENTS: usize = 16;
 
 /// Adds the attached processes to segments, with one scan for all of them.
@@ -184,11 +184,11 @@ fn add(system: &System, segments: &mut [Object], strays: bool) -> Result<Vec<(Sh
     Ok(stray)
 }
 
-/// What is known about a segment of which mappings are missing.
+/// What is known about a segment with missing mappings.
 struct View {
     /// The exiting processes that can have them.
     exiting: Vec<i32>,
-    /// The one of them that certainly has: the last user, if what it did last was to attach the segment.
+    /// The exiting process that certainly has one: the last user, if its last operation was an attach.
     certain: Option<i32>,
     some_inaccessible: bool,
     /// Whether there can be processes outside this pid namespace.
@@ -228,7 +228,7 @@ impl View {
         self.some_unseen() || !self.exiting.is_empty()
     }
 
-    /// Returns whether a look in the next second, or after processes have exited, can show more.
+    /// Returns whether a scan in the next second, or after processes have exited, can show more.
     fn needs_time(&self, missing: u64) -> bool {
         let is_ambiguous = !self.exiting.is_empty() && self.some_unseen() && (self.certain.is_none() || missing > 1);
         missing > 0 && self.has_changed.is_some() && self.has_explanation() && (!self.is_settled || is_ambiguous)
@@ -256,10 +256,10 @@ impl View {
 
 /// Times of segments have this resolution.
 const SECOND: Duration = Duration::from_secs(1);
-/// More than the period of the timer interrupt, by which the clock of these times lags.
+/// Longer than a timer tick: the clock behind these times lags by up to one tick.
 const TICK: Duration = Duration::from_millis(20);
 
-/// Longer than a process that can run waits for a CPU, unless there are many.
+/// Longer than a runnable process waits for a CPU, unless the machine is overloaded.
 const MOMENT: Duration = Duration::from_millis(250);
 
 /// Returns the second that an attach or detach would record now.

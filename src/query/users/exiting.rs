@@ -6,8 +6,8 @@ use std::time::Duration;
 use crate::model::{Object, ObjectKind, State};
 use crate::query::host::{ProcessStatus, System, wait_for_exits};
 
-/// Waits, for at most `timeout`, until the exiting processes among those that use the objects have exited. Returns whether
-/// any process has exited since the objects, with their users, were read, so that they must be read again.
+/// Waits, for at most `timeout`, until the exiting processes among those that use the objects have exited. Returns
+/// whether any process has exited since the objects, with their users, were read, so they must be read again.
 pub(crate) fn wait_for_exiting_users<'a>(
     system: &System,
     objects: impl IntoIterator<Item = &'a Object>,

@@ -18,11 +18,12 @@ pub(crate) struct ObjectScan {
     pub(super) hidden: Vec<HiddenBy>,
     /// The number of processes that the caller may not inspect.
     pub(crate) inaccessible: u64,
-    /// The number of descriptors that can hold files that no process has open, if [`super::ObjectSearch::finds_file_systems`].
+    /// The number of descriptors that can hold files that no process has open, if
+    /// [`super::ObjectSearch::finds_file_systems`].
     pub(crate) in_flight: u64,
 }
 
-/// A file system of which processes have files open.
+/// A file system on which processes have files open.
 #[derive(Debug)]
 pub(crate) struct OpenFileSystem {
     /// Refers to one of the files.
@@ -64,7 +65,8 @@ impl ObjectScan {
         self.in_flight += part.in_flight;
     }
 
-    /// Returns the number of files without a name on a device, and the allocated bytes of those whose attributes are known.
+    /// Returns the number of files without a name on a device, and the allocated bytes of those whose attributes are
+    /// known.
     pub(crate) fn count_unlinked(&self, device: Device) -> (u64, u64) {
         let files = self.unlinked.iter().filter(|(file, _)| file.device == device);
         files.fold((0, 0), |(count, bytes), (_, file)| match file.known {

@@ -1,8 +1,8 @@
 //! Finds holders, the background processes that keep a segment attached or a POSIX object mapped.
 //!
 //! A state file could be stale. A holder is a process named [`HOLDER_NAME`] of the same user in the same IPC namespace,
-//! with a mapping whose device is one on which the kernel keeps segments and whose inode is the segment's id, or that is
-//! of the object's file. The name of the mapping proves nothing, since any user can have a file of that name.
+//! with a mapping whose device is one on which the kernel keeps segments and whose inode is the segment's id, or that
+//! is of the object's file. The name of the mapping proves nothing, since any user can have a file of that name.
 
 use std::collections::HashSet;
 use std::ffi::CStr;
@@ -83,8 +83,8 @@ pub(crate) fn holders(system: &System, object: &Object) -> Result<Vec<Holder>, H
     Ok(found)
 }
 
-/// Retains only the objects that holders of this user keep attached. The arguments of the holders name them, so no other
-/// object is inspected.
+/// Retains only the objects that holders of this user keep attached. The arguments of the holders name them, so no
+/// other object is inspected.
 pub(crate) fn retain_held(system: &System, objects: &mut Vec<Object>) {
     let Ok(pids) = procfs::pids(system.proc()) else { return objects.clear() };
     let named = |pid| {

@@ -1,12 +1,12 @@
 //! Decides which of the mappings that were found belong to a segment, and whether that is certain.
 //!
-//! An id is another segment in each IPC namespace, attachments survive setns(2) and unshare(2), and the first id in
-//! each namespace is 0. So the mappings with a segment's inode number are grouped by origin ([`super::origin`]), and
-//! the groups are ranked: those with a file born with the segment first, then those in its namespace. Only one file can
-//! be the segment's. If a mapping's process is in another namespace that has a segment of this id that fits better, the
-//! mapping is that segment's. The key in a mapping's name is the one at creation, and excludes other segments unless
-//! the segment has lost its key (IPC_RMID). Processes that share their memory (CLONE_VM, found by kcmp(2)) have one
-//! mapping between them.
+//! The same id names a different segment in each IPC namespace, attachments survive setns(2) and unshare(2), and the
+//! first id in each namespace is 0. So the mappings with a segment's inode number are grouped by origin
+//! ([`super::origin`]), and the groups are ranked: those with a file born with the segment first, then those in its
+//! namespace. Only one file can be the segment's. If a mapping's process is in another namespace that has a segment of
+//! this id that fits better, the mapping is that segment's. The key in a mapping's name is the one at creation, and
+//! excludes other segments unless the segment has lost its key (IPC_RMID). Processes that share their memory (CLONE_VM,
+//! found by kcmp(2)) share one mapping.
 //!
 //! Files are not read if numbers prove the same: if no mapping can be missing, and exactly nattch mappings have the
 //! segment's inode number, all of them are the segment's.
@@ -125,16 +125,15 @@ impl<'a> Matcher<'a> {
 
     /// Chooses the groups of mappings that belong, or may belong, to a segment; the best first.
     ///
-    /// Example: segment 0 has nattch 2. One process maps a file twice that was born when the segment was created. Another
-    /// process has entered the namespace with a mapping of its old segment 0. Both are in the namespace, so the file
-    /// decides: the first group ranks higher, and since a segment is one file, the second is another segment's.
+    /// Example: segment 0 has nattch 2. One process maps a file twice that was born when the segment was created.
+    /// Another process has entered the namespace with a mapping of its old segment 0. Both are in the namespace, so the
+    /// file decides: the first group ranks higher, and since a segment is one file, the second is another segment's.
     fn choose(&self, segment: &Object, mut groups: Vec<Group<'_>>) -> Vec<Choice> {
         let rank = |group: &Group<'_>| {
             let equals_nattch = group.members.len() as u64 == segment.sysv().nattch;
             let distance = group.origin.birth_distance(segment);
             let born_together = distance.is_some();
-            // A process can leave its namespace, so that the birth time is the stronger evidence; both are the
-            // strongest.
+            // A process can leave its namespace, so the birth time is the stronger evidence; both are the strongest.
             (born_together && group.in_namespace, born_together, group.in_namespace, Reverse(distance), equals_nattch)
         };
         groups.sort_by_key(|group| Reverse(rank(group)));

@@ -36,7 +36,8 @@ pub(crate) struct ObjectSearch {
     pub(crate) internal: HashSet<Device>,
     /// Whether to look for files on other file systems in memory, which are mounted nowhere.
     pub(crate) finds_file_systems: bool,
-    /// Devices that are not in memory. Only a server may know the space of these file systems, and it may not answer.
+    /// Devices that are not in memory. The size of these file systems may be known only to a server, which may not
+    /// respond.
     pub(crate) elsewhere: HashSet<Device>,
 }
 
@@ -250,8 +251,8 @@ pub(super) fn has_mapped(system: &System, pid: i32, file: FileId) -> bool {
     read.ok().flatten().is_some_and(|found| found.iter().any(|(mapping, ..)| mapping.file == file))
 }
 
-/// Adds a process to the users of the files that it holds. The access of descriptors, and whether the process is exiting,
-/// are read only if `needs` has ATTACHERS.
+/// Adds a process to the users of the files that it holds. The access of descriptors, and whether the process is
+/// exiting, are read only if `needs` has ATTACHERS.
 fn add_user(
     system: &System,
     pid: i32,

@@ -15,8 +15,8 @@ use std::time::UNIX_EPOCH;
 use crate::model::{Mapping, Object};
 use crate::sys;
 
-/// The most seconds between the birth of a segment's file and the segment's creation time, either way. Both are taken
-/// at once, but the second can change in between, and the coarse clock of file times lags by up to a tick.
+/// Maximum number of seconds between the birth of a segment's file and the segment's creation time, either way. Both
+/// are taken at once, but the second can change in between, and the coarse clock of file times lags by up to a tick.
 const BIRTH_SLACK: u64 = 1;
 
 /// What distinguishes the file of a mapping from others with the same inode number.

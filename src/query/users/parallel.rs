@@ -7,7 +7,7 @@ use std::thread::{self, Builder};
 /// Fewer processes are read by one thread, in about 0.1 s if each has 100 descriptors.
 const FEW_PROCESSES: usize = 500;
 
-/// As many threads as read /proc without taking a large machine from its users.
+/// Maximum number of threads, so that a large machine remains usable.
 const MAX_THREADS: usize = 8;
 
 /// Calls `read` for parts of a list of processes, in several threads if there are many. Returns the results in order.

@@ -81,8 +81,8 @@ impl Link {
     }
 }
 
-/// Opens a file through the first of some links of processes that still leads to it. Fails with the last error, if there
-/// was any.
+/// Opens a file through the first of some links of processes that still leads to it. Fails with the last error, if
+/// there was any.
 fn open_through<T>(
     system: &System,
     links: impl IntoIterator<Item = (i32, Link)>,
@@ -92,7 +92,8 @@ fn open_through<T>(
     let mut last = None;
     for (pid, link) in links {
         let of_thread = |thread| match open(&system.proc().join(link.of_thread(thread))) {
-            // The process has opened or mapped another file there meanwhile, or the descriptor is one of another thread.
+            // The process has opened or mapped another file there meanwhile, or the descriptor is one of another
+            // thread.
             Ok(file) if !is_it(&file) => Err(Errno::ENOENT.into()),
             result => result,
         };

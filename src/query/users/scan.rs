@@ -6,8 +6,8 @@
 //! inode number is a segment's id, and its name begins with `/SYSV`. The device excludes files that any user can give
 //! such a name; the name excludes other files on that device, such as those of memfd_create(2).
 //!
-//! If the leader of a process has exited, another thread shows its memory. So a mapping is recorded with the thread that
-//! showed it, and that thread is asked for the file and the memory, or another one if it has exited meanwhile.
+//! If the leader of a process has exited, another thread shows its memory. So a mapping is recorded with the thread
+//! that showed it, and that thread is asked for the file and the memory, or another one if it has exited meanwhile.
 
 use std::cell::OnceCell;
 use std::io::{self, ErrorKind};
@@ -21,7 +21,7 @@ use crate::procfs::{self, ProcError};
 use crate::query::host::{System, can_inspect_all};
 use crate::sys;
 
-/// The number of mappings for which their files are read, which takes longer for more than to scan all processes.
+/// Maximum number of mappings whose files are read; with more, scanning all processes is faster.
 const FEW_MAPPINGS: usize = 64;
 
 #[derive(Clone, Debug)]
@@ -108,8 +108,8 @@ impl ScanResult {
         self.hides_processes || !self.inaccessible.is_empty()
     }
 
-    /// Returns the processes that are exiting and can have mappings that were not found: those in the segment's namespace,
-    /// and those in `recorded`, its creator and last user.
+    /// Returns the processes that are exiting and can have mappings that were not found: those in the segment's
+    /// namespace, and those in `recorded`, its creator and last user.
     pub(super) fn exiting(&self, system: &System, namespace: Option<u64>, recorded: &[i32]) -> Vec<i32> {
         let is_here = |pid| recorded.contains(pid) || is_in_namespace(system, *pid, namespace);
         let here = self.without_memory.iter().filter(|pid| is_here(pid));
@@ -128,8 +128,8 @@ pub(super) fn is_in_namespace(system: &System, pid: i32, namespace: Option<u64>)
     namespace.is_some() && namespaces.any(|number| Some(number) == namespace)
 }
 
-/// Returns whether another accessible process of an IPC namespace can be in shmat or shmdt now. There a process can lose
-/// the CPU between the changes to nattch, the times and its mappings, so that they contradict each other for a while.
+/// Returns whether another accessible process of an IPC namespace can be in shmat or shmdt now. There a process can
+/// lose the CPU between the changes to nattch, the times and its mappings, so they contradict each other for a while.
 pub(super) fn some_busy(system: &System, namespace: Option<u64>) -> bool {
     let own = std::process::id().cast_signed();
     let mut pids = procfs::pids(system.proc()).into_iter().flatten().filter(|pid| *pid != own);

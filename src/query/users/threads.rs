@@ -1,7 +1,7 @@
 //! Reads facts of a process from another of its threads if its leader has exited.
 //!
-//! A thread-group leader that has exited while other threads run is a zombie: its `maps` and `fd` are empty, and it has no
-//! `map_files` and no namespaces.
+//! A thread-group leader that has exited while other threads run is a zombie: its `maps` and `fd` are empty, and it has
+//! no `map_files` and no namespaces.
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
@@ -31,14 +31,15 @@ pub(super) fn with_any_thread<T>(
     })
 }
 
-/// Reads the number of a namespace of a process from its leader, or from another thread; `read` takes a path below /proc.
+/// Reads the number of a namespace of a process from its leader, or from another thread; `read` takes a path below
+/// /proc.
 pub(super) fn namespace_of(proc: &Path, pid: i32, read: impl Fn(&Path, &str) -> Option<u64>) -> Option<u64> {
     let of_other_thread = || procfs::other_threads(proc, pid).iter().find_map(|thread| read(proc, thread));
     read(proc, &pid.to_string()).or_else(of_other_thread)
 }
 
-/// Reads the mappings of a process from its leader, or from another thread. Returns the thread with the mappings; `None`
-/// if the process has no memory: it is a kernel thread, or has exited.
+/// Reads the mappings of a process from its leader, or from another thread. Returns the thread with the mappings;
+/// `None` if the process has no memory: it is a kernel thread, or has exited.
 ///
 /// `read` takes the path of a thread below /proc.
 pub(super) fn mappings_of_process<T>(
@@ -60,8 +61,8 @@ pub(super) fn mappings_of_process<T>(
     Ok(None)
 }
 
-/// Reads the mappings of a process or thread by `query`, which calls PROCMAP_QUERY, or by `parse`, which reads the text,
-/// where the kernel lacks it. `None` without a memory map.
+/// Reads the mappings of a process or thread by `query`, which calls PROCMAP_QUERY, or by `parse`, which reads the
+/// text, where the kernel lacks it. `None` without a memory map.
 pub(super) fn read_maps<T>(
     proc: &Path,
     process: &str,

@@ -60,8 +60,8 @@ fn run_child(pid: i32, work: impl Fn() -> i32) -> nix::Result<i32> {
     child_with_pid(pid, work).map(reap)
 }
 
-/// Forks a child that runs `work` and exits with its result. It gets the pid (clone3(2)), unless that is 0. It is killed
-/// with this process.
+/// Forks a child that runs `work` and exits with its result. It gets the pid (clone3(2)), unless that is 0. It is
+/// killed with this process.
 fn child_with_pid(pid: i32, work: impl Fn() -> i32) -> nix::Result<i32> {
     // SAFETY: every field is an integer, for which zero is a value.
     let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };

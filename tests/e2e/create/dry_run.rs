@@ -6,8 +6,8 @@ use crate::fixtures::{assert_fields, created, sysctl, without_locked_memory};
 use crate::oracle;
 use crate::support::{NOBODY, Ran, finish, run, shmadm_as};
 
-/// Runs a dry run and then the same command without `--dry-run`; asserts that both exit alike, and that the dry run names
-/// no system call and changes nothing.
+/// Runs a dry run and then the same command without `--dry-run`; asserts that both exit alike, and that the dry run
+/// names no system call and changes nothing.
 #[track_caller]
 fn would_fail(arguments: &[&str], cause: &str) {
     let before = oracle::rows();

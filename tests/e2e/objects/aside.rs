@@ -68,8 +68,8 @@ fn a_failed_removal_leaves_no_object_aside() {
     }
 }
 
-/// Stops a removal, whose unlinkat fails with EIO if `fails`, before it restores the name, which then is that of another
-/// object.
+/// Stops a removal, whose unlinkat fails with EIO if `fails`, before it restores the name, which then is that of
+/// another object.
 fn left_aside(arguments: &[&str], fails: bool) -> Ran {
     let path = orphan(1);
     let mut command = shmadm();

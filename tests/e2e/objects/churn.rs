@@ -1,8 +1,8 @@
-//! `prune` of objects in a loop while other processes open, map and close them. No object may be removed while a process
-//! uses it, and no process may be handed one that has just been removed.
+//! `prune` of objects in a loop while other processes open, map and close them. No object may be removed while a
+//! process uses it, and no process may be handed one that has just been removed.
 //!
-//! `SHMADM_CHURN_SECONDS=60` extends the run to one minute, `SHMADM_CHURN_REMOVALS=100000` to that number of removals; by
-//! default it ends after a few rounds.
+//! `SHMADM_CHURN_SECONDS=60` extends the run to one minute, `SHMADM_CHURN_REMOVALS=100000` to that number of removals;
+//! by default it ends after a few rounds.
 #![expect(unsafe_code, reason = "the openers make their own system calls")]
 
 use std::fs::File;
@@ -24,7 +24,8 @@ const OPENERS: u64 = 5;
 const OBJECTS: usize = 2000;
 /// The number of rounds, unless a duration is set.
 const ROUNDS: usize = 5;
-/// How many objects an opener looks ahead of the last object that it found removed. A tmpfs lists the newest object first.
+/// How many objects an opener looks ahead of the last object that it found removed. A tmpfs lists the newest object
+/// first.
 const NEAR: usize = 6;
 /// The number of opens after which it moves on, since an object that is in use is skipped.
 const PATIENCE: usize = 12;

@@ -1,5 +1,6 @@
-//! Objects that a program needs as long as it uses one of them. A PostgreSQL server always has its control object mapped, but
-//! others only while a session uses them; participants of Fast DDS open the semaphore of a port only to lock it.
+//! Objects that a program needs as long as it uses one of them. A PostgreSQL server always has its control object
+//! mapped, but others only while a session uses them; participants of Fast DDS open the semaphore of a port only to
+//! lock it.
 
 use std::fs::File;
 use std::io::Write;

@@ -153,7 +153,7 @@ fn the_table_shows_both_kinds_and_the_question_counts_them() {
     );
 }
 
-/// Waits until `prune` watches what is opened, for its second look.
+/// Waits until `prune` watches what is opened, for its second check.
 pub(super) fn wait_for_watch(pid: u32) {
     let descriptors = format!("/proc/{pid}/fdinfo");
     wait_for("the watch", || {

@@ -1,4 +1,5 @@
-//! `rm`, `detach` and `stat` of a segment or an object whose only user is exiting: they wait for it, and then look again.
+//! `rm`, `detach` and `stat` of a segment or an object whose only user is exiting: they wait for it, and then look
+//! again.
 
 use nix::libc;
 

@@ -11,8 +11,8 @@ use crate::leakcheck::{making, reported};
 use crate::oracle;
 use crate::support::{NOBODY, Ran, file, finish, run, run_with_input, shmadm, shmadm_as};
 
-/// A report of leakcheck with the keys 2 to 6; key 1 is not in it. Since then, the segment with key 2 has been changed, 3
-/// used, 4 attached, 5 removed, and 6 is unchanged.
+/// A report of leakcheck with the keys 2 to 6; key 1 is not in it. Since then, the segment with key 2 has been changed,
+/// 3 used, 4 attached, 5 removed, and 6 is unchanged.
 struct Reported {
     _directory: tempfile::TempDir,
     report: String,

@@ -118,7 +118,7 @@ fn permission_is_reported_after_a_second_look_if_a_process_can_be_attaching() {
     let mut holder = Actor::start();
     let id = holder.create(fastrand::u32(0x1000_0000..), 4096);
     holder.attach(id);
-    // With the times of a past second, nothing else suggests a second look.
+    // With the times of a past second, nothing else suggests a second check.
     wait_until_after(std::time::UNIX_EPOCH.elapsed().unwrap().as_secs());
     let permission = json!([{"reason": "permission", "count": 1, "pids": null}]);
     assert_eq!(who_as_nobody(id)["hidden"], permission);
