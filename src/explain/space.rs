@@ -57,10 +57,11 @@ pub(super) fn add_full_limits(system: &System, mut error: Error, size: u64, limi
     if lacks_ids {
         let nouns = ["orphans", "marked for destruction", "in use", "idle", "unknown"];
         let held = describe(system, &segments, |_| 1, nouns);
-        let cause = format!(
-            "the limit of {} in this IPC namespace is reached (kernel.shmmni){held}",
-            counted(limits.shmmni, "segment")
-        );
+        let ids = match limits.shmmni {
+            1 => "the only segment id of this IPC namespace is in use".to_owned(),
+            all => format!("all {all} segment ids of this IPC namespace are in use"),
+        };
+        let cause = format!("{ids} (kernel.shmmni){held}");
         error = error.also(&cause);
     }
     let others = || match lacks_pages {

@@ -252,7 +252,7 @@ fn at_the_limit_of_ids_names_the_limit_and_a_remedy() {
         oracle::create(0, 4096, 0o600);
     }
     let ran = run(["create"]).exits(1).prints_nothing().says("No space left on device (ENOSPC, shmget)");
-    let cause = format!("cause: the limit of {limit} segments in this IPC namespace is reached (kernel.shmmni)");
+    let cause = format!("cause: all {limit} segment ids of this IPC namespace are in use (kernel.shmmni)");
     assert!(ran.stderr.contains(&cause), "{ran:?}");
     let raise = format!("sysctl -w kernel.shmmni={}`", limit * 2);
     assert!(ran.stderr.contains(&raise) && ran.stderr.contains("`shmadm list "), "{ran:?}");

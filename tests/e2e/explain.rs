@@ -49,7 +49,7 @@ fn the_holders_of_all_ids_are_named() {
     let ran = run(["create"]).exits(1);
     let cause = cause(&ran).to_owned();
     let start = format!(
-        "the limit of 11 segments in this IPC namespace is reached (kernel.shmmni): 4 orphans (3 created by user root), \
+        "all 11 segment ids of this IPC namespace are in use (kernel.shmmni): 4 orphans (3 created by user root), \
          4 marked for destruction (all attached {by}), 2 in use (1 attached by each of pid "
     );
     assert!(cause.starts_with(&start), "{ran:#?}");
@@ -99,8 +99,7 @@ fn all_limits_that_a_segment_exceeds_are_named_in_the_order_of_the_kernels_check
     sysctl("shmmax", 4096);
     let pages = "2 more pages would exceed the limit of 1 for all segments, with 1 in use (kernel.shmall): 1 in \
                  orphans (created by user root)";
-    let ids =
-        "the limit of 1 segment in this IPC namespace is reached (kernel.shmmni): 1 orphan (created by user root)";
+    let ids = "the only segment id of this IPC namespace is in use (kernel.shmmni): 1 orphan (created by user root)";
     let shmmax = "the size exceeds the limit of 4 KiB for one segment (kernel.shmmax)";
     let create = |size: &str| run(["create", "--size", size]).exits(1);
     assert_eq!(cause(&create("8K")), format!("{shmmax}; {pages}; {ids}"));
@@ -112,7 +111,7 @@ fn all_limits_that_a_segment_exceeds_are_named_in_the_order_of_the_kernels_check
     run(["create", "--size", "8K"]).exits(0);
     sysctl("shmmax", 1 << 50);
     sysctl("shmall", 1 << 40);
-    assert!(cause(&create("256T")).ends_with(" (vm.overcommit_memory); the limit of 2 segments in this IPC namespace is reached (kernel.shmmni): 2 orphans (all created by user root)"));
+    assert!(cause(&create("256T")).ends_with(" (vm.overcommit_memory); all 2 segment ids of this IPC namespace are in use (kernel.shmmni): 2 orphans (all created by user root)"));
 }
 
 #[apply(test)]

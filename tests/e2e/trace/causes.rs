@@ -249,7 +249,7 @@ fn the_limits_of_the_namespace_are_named() {
     assert_eq!(
         explained_to_nobody(&[&create(4096)]),
         [
-            "cause: the limit of 1 segment in this IPC namespace is reached (kernel.shmmni): 1 orphan (created by user root)",
+            "cause: the only segment id of this IPC namespace is in use (kernel.shmmni): 1 orphan (created by user root)",
             "hint: list the orphan: `shmadm prune --dry-run --older-than 0s`",
             "hint: raise the limit: `sysctl -w kernel.shmmni=2`"
         ]
