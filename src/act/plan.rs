@@ -8,12 +8,9 @@ use nix::errno::Errno;
 use super::create::{Creation, destroyed_on_exit};
 use super::existing::{exists, find_existing};
 use crate::error::{Error, Kind, program};
-use crate::explain::{Attempt, explain, ftok_key};
+use crate::explain::{Attempt, explain, ftok_key, memory_errnos};
 use crate::model::{Key, KeySpec, ShmId, Tally};
-use crate::procfs;
-use crate::query::{
-    CAP_IPC_LOCK, System, count, has_capability, huge_page_pool, limits, lockable, may_use_huge_pages, rmid_forced,
-};
+use crate::query::{CAP_IPC_LOCK, System, count, has_capability, limits, lockable, rmid_forced};
 use crate::sys::{self, CreateFlags, SysError};
 
 #[derive(Clone, Copy, Debug)]
@@ -78,32 +75,8 @@ fn expected_errno(system: &System, size: u64, flags: CreateFlags) -> Option<Errn
     if pages.checked_add(size.div_ceil(limits.page_size)).is_none_or(|total| total > limits.shmall) {
         return Some(Errno::ENOSPC);
     }
-    let memory = match flags.huge {
-        Some(page) => expected_huge_errno(system, size, page, flags.no_reserve),
-        None => expected_memory_errno(system, size, flags.no_reserve),
-    };
+    let memory = memory_errnos(system, size, flags).into_iter().next();
     memory.or_else(|| (ids >= limits.shmmni).then_some(Errno::ENOSPC))
-}
-
-fn expected_huge_errno(system: &System, size: u64, page: Option<u64>, no_reserve: bool) -> Option<Errno> {
-    let page = page.or_else(|| system.huge_page_size());
-    let Some((page, pool)) = page.and_then(|page| Some((page, huge_page_pool(page)?))) else {
-        return Some(Errno::EINVAL);
-    };
-    if !may_use_huge_pages(system) {
-        return Some(Errno::EPERM);
-    }
-    (!no_reserve && size.div_ceil(page) > pool.available()).then_some(Errno::ENOMEM)
-}
-
-fn expected_memory_errno(system: &System, size: u64, no_reserve: bool) -> Option<Errno> {
-    if i64::try_from(size).is_err() {
-        return Some(Errno::EINVAL);
-    }
-    // The heuristic mode refuses only what could never fit. The strict one depends on all processes.
-    let is_heuristic = procfs::sysctl(system.proc(), "vm/overcommit_memory") == Some(0);
-    let exceeds = || procfs::memory_total(system.proc()).is_some_and(|total| size > total);
-    (is_heuristic && !no_reserve && exceeds()).then_some(Errno::ENOMEM)
 }
 
 /// Fails if SHM_LOCK would. Of huge pages, it only sets the flag (`shmctl_do_lock` in linux/ipc/shm.c).

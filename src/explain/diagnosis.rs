@@ -14,11 +14,11 @@ use super::address::{explain_address, explain_detach, explain_rounded_address, s
 use super::attempt::Attempt;
 use super::huge::{explain_huge_privilege, explain_missing_huge_page};
 use super::key::{explain_existing, explain_missing_key};
-use super::memory::{explain_mapping_limit, explain_no_memory};
+use super::memory::{explain_mapping_limit, explain_no_memory, memory_errnos};
 use super::open::explain_file;
 use super::space::{add_full_limits, explain_no_space};
 use crate::error::{Error, Hint, Kind, again, program, shmadm, sysctl};
-use crate::model::{Key, Needs, ShmId, Size};
+use crate::model::{Key, Limits, Needs, ShmId, Size};
 use crate::procfs;
 use crate::query::{System, huge_page_sizes, key_exists, limits, lookup};
 use crate::sys::{self, Address, CreateFlags, IPC_INFO, SHM_STAT, SHM_STAT_ANY, SysError};
@@ -72,20 +72,45 @@ pub(crate) fn explain(system: &System, attempt: &Attempt, failure: SysError) -> 
     }
 }
 
-/// Adds why a segment could not be created.
+/// Adds why a segment could not be created: the cause of the errno, and then what else would have failed.
 fn explain_create(system: &System, error: Error, size: u64, flags: CreateFlags, errno: Errno) -> Error {
     let Ok(limits) = limits(system) else { return error };
+    let mut error = explain_creation(system, error, size, flags, errno, limits);
+    let exceeds_shmmax = errno == Errno::EINVAL && size > limits.shmmax && size >= limits.shmmin;
+    let is_denied = errno == Errno::EPERM && flags.huge.is_some();
+    if exceeds_shmmax || errno == Errno::ENOSPC || is_denied {
+        for other in memory_errnos(system, size, flags).into_iter().filter(|other| *other != errno) {
+            let apart = Error { cause: None, hints: Vec::new(), ..error.clone() };
+            let apart = explain_creation(system, apart, size, flags, other, limits);
+            error = apart.cause.iter().fold(error, |error, cause| error.also(cause));
+            error = apart.hints.into_iter().fold(error, Error::with);
+        }
+    }
+    // Another caller can be in another IPC namespace.
+    let knows_limits = errno != Errno::ENOSPC && system.other_caller().is_none();
+    if exceeds_shmmax || (knows_limits && (errno == Errno::ENOMEM || is_denied)) {
+        return add_full_limits(system, error, size, limits);
+    }
+    error
+}
+
+/// Adds the cause of an errno of shmget(2).
+fn explain_creation(
+    system: &System,
+    error: Error,
+    size: u64,
+    flags: CreateFlags,
+    errno: Errno,
+    limits: Limits,
+) -> Error {
     match errno {
         Errno::EINVAL if size < limits.shmmin => error
             .cause("the size is 0; the minimum is 1 byte")
             .hint("omit --size to create a segment of one page", again("").without(&["size"])),
         Errno::EINVAL if i64::try_from(size).is_err() => error.cause("a segment must be smaller than 8 EiB"),
-        Errno::EINVAL if size > limits.shmmax => {
-            let error = error
-                .cause(format!("the size exceeds the limit of {} for one segment (kernel.shmmax)", Size(limits.shmmax)))
-                .hint("raise the limit", sysctl("kernel.shmmax", size));
-            add_full_limits(system, error, size, limits)
-        }
+        Errno::EINVAL if size > limits.shmmax => error
+            .cause(format!("the size exceeds the limit of {} for one segment (kernel.shmmax)", Size(limits.shmmax)))
+            .hint("raise the limit", sysctl("kernel.shmmax", size)),
         Errno::EINVAL if flags.huge.is_some() => {
             let sizes = huge_page_sizes().into_iter();
             let sizes: Vec<String> = sizes.map(|size| Size(size).to_string()).collect();
@@ -105,7 +130,7 @@ fn explain_create(system: &System, error: Error, size: u64, flags: CreateFlags, 
             let page = flags.huge.flatten().or_else(|| system.huge_page_size()).unwrap_or(limits.page_size);
             explain_missing_huge_page(error, page, Some(size))
         }
-        Errno::ENOMEM => add_full_limits(system, explain_no_memory(system, error, size), size, limits),
+        Errno::ENOMEM => explain_no_memory(system, error, size),
         Errno::EPERM if flags.huge.is_some() => explain_huge_privilege(system, error),
         Errno::EEXIST => error
             .cause("another segment has this key")

@@ -1,10 +1,13 @@
 //! Why a huge page could not be allocated.
 
 use super::access::DENIED;
+use super::memory::in_mebibytes;
 use crate::error::{Error, program};
 use crate::model::{Size, counted};
 use crate::procfs;
-use crate::query::{System, huge_page_pool, huge_page_pool_file, is_in_initial_user_namespace, may_use_huge_pages};
+use crate::query::{
+    System, huge_page_pool, huge_page_pool_file, is_in_initial_user_namespace, may_use_huge_pages, memory_size,
+};
 
 /// Replaces cause and hints: too few huge pages of `page` bytes are free to hold `size` bytes, or one more page.
 pub(crate) fn explain_missing_huge_page(error: Error, page: u64, size: Option<u64>) -> Error {
@@ -14,17 +17,18 @@ pub(crate) fn explain_missing_huge_page(error: Error, page: u64, size: Option<u6
     let total = pool.map_or(0, |pool| pool.total);
     let required = size.map_or(1, |size| size.div_ceil(page));
     let file = huge_page_pool_file(page);
-    error
-        .cause(format!(
-            "{} of {} required; free and not reserved in the pool: {free} of \
-             {total} (nr_hugepages)",
-            counted(required, "huge page"),
-            Size(page)
-        ))
-        .hint(
-            "enlarge the pool",
-            program(format!("echo {}", total + required.saturating_sub(free).max(1))).written_to(&file),
-        )
+    let error = error.cause(format!(
+        "{} of {} required; free and not reserved in the pool: {free} of {total} (nr_hugepages)",
+        counted(required, "huge page"),
+        Size(page)
+    ));
+    let enlarged = total.saturating_add(required.saturating_sub(free).max(1));
+    match memory_size() {
+        Some(memory) if enlarged.saturating_mul(page) > memory => {
+            error.also(&format!("the enlarged pool would exceed the memory of the machine, {}", in_mebibytes(memory)))
+        }
+        _ => error.hint("enlarge the pool", program(format!("echo {enlarged}")).written_to(&file)),
+    }
 }
 
 /// Adds why the caller may not create a segment with huge pages.

@@ -11,6 +11,7 @@ use serde_json::json;
 use crate::actor::Actor;
 use crate::fixtures::{HOSTILE, assert_fields, hostile_process, sysctl};
 use crate::oracle;
+use crate::pool::HUGE;
 use crate::sandbox::{with_empty_proc, without};
 use crate::support::{NOBODY, Ran, finish, reachable_copy, run, shmadm, shmadm_as};
 use crate::terminal::{WIDE, on_terminal};
@@ -88,6 +89,35 @@ fn the_holders_of_all_pages_are_named() {
     );
     assert!(cause(&ran).starts_with(&start), "{ran:#?}");
     ran.says("hint: list the 2 orphans: `shmadm prune --dry-run --older-than 0s`");
+}
+
+#[apply(test)]
+#[requires(Root, HugePages(HUGE))]
+fn missing_memory_and_huge_pages_are_named_after_a_full_limit() {
+    sysctl("shmall", 5);
+    let pages = "pages would exceed the limit of 5 for all segments, of which 0 are in use (kernel.shmall); ";
+    if std::fs::read_to_string("/proc/sys/vm/overcommit_memory").unwrap().trim() == "0" {
+        let ran = run(["create", "--size", "64P"]).exits(1);
+        assert!(cause(&ran).contains(&format!("{pages}the size exceeds memory and swap: ")), "{ran:?}");
+        ran.says("hint: create it without allocating or reserving memory: ");
+    }
+    let huge = ["create", "--huge=2M", "--size", "64P"];
+    let lacking = " huge pages of 2 MiB required; free and not reserved in the pool: ";
+    let denied = "huge pages require CAP_IPC_LOCK or membership in the group vm.hugetlb_shm_group";
+    let ran = run(huge).exits(1);
+    assert!(cause(&ran).contains(pages) && cause(&ran).contains(lacking), "{ran:?}");
+    let ran = ran.says("; the enlarged pool would exceed the memory of the machine, ");
+    assert!(!ran.stderr.contains("enlarge the pool"), "{ran:?}");
+    let ran = finish(shmadm_as(NOBODY).args(huge)).exits(1);
+    assert!(cause(&ran).contains(&format!("{pages}{denied}")) && cause(&ran).contains(lacking), "{ran:?}");
+    sysctl("shmall", 1 << 60);
+    orphans(1);
+    sysctl("shmmni", 1);
+    let ids = "; all 1 segment ids of this IPC namespace are in use (kernel.shmmni)";
+    let ran = run(huge).exits(1);
+    assert!(cause(&ran).contains(lacking) && cause(&ran).contains(ids), "{ran:?}");
+    let ran = finish(shmadm_as(NOBODY).args(huge)).exits(4);
+    assert!(cause(&ran).starts_with(denied) && cause(&ran).contains(ids), "{ran:?}");
 }
 
 #[apply(test)]
