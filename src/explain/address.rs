@@ -28,7 +28,7 @@ pub(super) fn explain_address(system: &System, error: Error, address: usize, siz
 }
 
 /// Returns the end of the address space, which is a power of two. The stack is right below it.
-fn end_of_addresses() -> usize {
+pub(super) fn end_of_addresses() -> usize {
     let on_stack = 0_u8;
     std::ptr::from_ref(&on_stack).addr().checked_next_power_of_two().unwrap_or(usize::MAX)
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-use super::address::suggest_any_address;
+use super::address::{end_of_addresses, suggest_any_address};
 use crate::error::{Error, again, program, sysctl};
 use crate::model::Size;
 use crate::procfs;
@@ -89,6 +89,10 @@ pub(super) fn explain_mapping_limit(system: &System, error: Error, address: Addr
 fn explain_address_space(system: &System, error: Error, address: Address, size: u64) -> Error {
     let (proc, thread) = (system.proc(), system.caller_thread());
     let size = size.checked_next_multiple_of(system.page_size()).unwrap_or(size);
+    let end = end_of_addresses() as u64;
+    if size >= end {
+        return error.cause(format!("its size, {}, exceeds the address space of a process, {}", Size(size), Size(end)));
+    }
     let limit = caller_limit(system, Resource::RLIMIT_AS).filter(|limit| *limit != u64::MAX);
     if let (Some(limit), Some(used)) = (limit, procfs::address_space(proc, thread))
         && used.saturating_add(size) > limit
@@ -108,6 +112,10 @@ fn explain_address_space(system: &System, error: Error, address: Address, size: 
         Address::Exact(_) | Address::Rounded(_) => error
             .cause("the range exceeds the address space, or RLIMIT_AS or vm.max_map_count is reached")
             .with(suggest_any_address()),
+        Address::Any if limit.is_none() => error.cause(format!(
+            "no range of {} is free in the address space of the process, or memory is exhausted",
+            Size(size)
+        )),
         Address::Any => error
             .cause("the address space (RLIMIT_AS, vm.max_map_count) or memory is exhausted")
             .hint("show the limit on address space in KiB", program("ulimit -v")),

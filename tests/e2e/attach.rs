@@ -23,6 +23,16 @@ fn signal(child: &Running, signal: c_int) {
 }
 
 #[apply(test)]
+fn a_segment_that_exceeds_the_address_space_is_explained() {
+    run(["create", "--size", "8191P", "--no-reserve"]).exits(0);
+    for command in [&["attach", "0", "--background"][..], &["read", "0", "--length", "4"]] {
+        let ran = run(command).exits(1).prints_nothing();
+        let ran = ran.says("cause: its size, 8191 PiB, exceeds the address space of a process, ");
+        assert!(!ran.stderr.contains("hint:"), "{ran:?}");
+    }
+}
+
+#[apply(test)]
 fn reports_the_attachment_and_holds_it_until_a_signal() {
     let id = oracle::create(0x4d2, 5000, 0o600);
     for (ending, code, by) in
