@@ -84,7 +84,9 @@ fn conflicts(system: &System, segment: &Object, creation: &Creation) -> Vec<Conf
     if fill.is_some() {
         add("fill", "--fill would overwrite its contents".to_owned(), None);
     }
-    if lock {
+    if lock && segment.sysv().locked {
+        add("lock", "--lock is for a new segment, and this one is locked already".to_owned(), None);
+    } else if lock {
         add("lock", "--lock would lock it in memory".to_owned(), Some("--lock".to_owned()));
     }
     if creation.huge.is_some() {

@@ -43,7 +43,7 @@ use crate::act::{self, Address, Attachment, Creation, Lifetime, Opened, PendingS
 use crate::contents::Progress;
 use crate::error::{Error, Exit, Kind, again, grouped};
 use crate::explain::{self, find};
-use crate::model::{Access, Ident, Needs, Object, ShmId, Size, Target, path_text};
+use crate::model::{Access, Ident, Key, Needs, Object, ShmId, Size, Target, path_text};
 use crate::process::{Guard, Interrupts, StartedHolder, WaitOutcome};
 use crate::query::{System, last_user_preventing_orphan};
 use crate::render::{Column, Failure, Format, TableStyle, TimeStyle, write_report, write_rows};
@@ -276,9 +276,12 @@ fn report_new(
         context.ui.status(&format!("pid {} keeps it attached", holder.pid()));
     }
     let printed = if context.json() { context.report(report) } else { context.ui.print(&id.to_string()) };
-    printed.and_then(|()| context.ui.flush()).map_err(|error| match &pending {
-        Some(_) => error.also(&format!("segment {id} was removed, because its id could not be printed")),
-        None => error,
+    printed.and_then(|()| context.ui.flush()).map_err(|error| match (&pending, &holder) {
+        (Some(_), _) => error.also(&format!("segment {id} was removed, because its id could not be printed")),
+        (None, Some(holder)) => {
+            error.also(&format!("holder {} was terminated, because the id could not be printed", holder.pid()))
+        }
+        (None, None) => error,
     })?;
     pending.map(PendingSegment::into_id);
     guard.map_or(Ok(()), Guard::release)?;
@@ -385,7 +388,7 @@ pub const EXIT_STATUS: &[(u8, &str)] = &[
 
 /// Describes an object for a status message: id, key if it has one, and size.
 fn describe(object: &Object) -> String {
-    let key = object.key().map(crate::model::Key::prefix).unwrap_or_default();
+    let key = object.key().map(Key::prefix).unwrap_or_default();
     format!("{} ({key}{})", object.ident(), Size(object.size))
 }
 

@@ -15,6 +15,7 @@ use self::status::{describe_skipped, restore_names};
 use super::all_namespaces::{ONLY_SEGMENTS, Survey, namespace_suffix, survey};
 use super::args::TableArgs;
 use super::filters::{FilterArgs, retain_attached};
+use super::rm::effect_of_mark;
 use super::{Context, Manual, describe};
 use crate::act::{Cleaned, Evidence};
 use crate::error::{Error, Exit, Hint, again, shmadm};
@@ -277,9 +278,9 @@ fn add(
                     ));
                 }
                 Outcome::Marked => context.ui.warning(&format!(
-                    "marked {what} for destruction: it was attached just before the removal, {}; \
-                     its key is freed now, the memory at the last detach",
-                    attachers.unwrap_or("by a process that has detached it or exited since")
+                    "marked {what} for destruction: it was attached just before the removal, {}; {}",
+                    attachers.unwrap_or("by a process that has detached it or exited since"),
+                    effect_of_mark(&segment)
                 )),
             }
             let why = reason(&segment);

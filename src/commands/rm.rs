@@ -229,6 +229,14 @@ fn check_namespace(
     Err(in_another().hint(hint, again(&format!("--ns ipc:[{ns}]"))))
 }
 
+/// Returns what marking a segment for destruction frees, and when.
+pub(super) fn effect_of_mark(segment: &Object) -> &'static str {
+    match segment.key() {
+        None | Some(Key::PRIVATE) => "its memory is freed at the last detach",
+        Some(_) => "its key is freed now, the memory at the last detach",
+    }
+}
+
 /// Reports what was removed, or would be.
 fn report_outcome(args: &RmArgs, context: &mut Context, object: &Object, removed: act::Removed) -> Result<(), Error> {
     let (what, evidence) = (describe(object), removed.evidence());
@@ -257,7 +265,7 @@ fn report_outcome(args: &RmArgs, context: &mut Context, object: &Object, removed
                 None | Some(Key::PRIVATE) => String::new(),
                 Some(key) => format!("; processes that ask for key {key} from now on get another segment"),
             };
-            let effect = "its key is freed now, the memory at the last detach";
+            let effect = effect_of_mark(object);
             context.ui.warning(&format!("marked {what} for destruction: {effect}{later}"));
         }
     }

@@ -14,6 +14,17 @@ use crate::redact::Redaction;
 use crate::support::{NOBODY, finish, run, shmadm_as};
 
 #[apply(test)]
+fn a_private_segment_has_no_key_to_free() {
+    let id = oracle::create(0, 4096, 0o600);
+    let _attached = oracle::Attached::new(id);
+    let ran = run(["rm", "--force", "0"]).exits(0);
+    assert_eq!(
+        ran.stderr,
+        "warning: marked segment 0 (4 KiB) for destruction: its memory is freed at the last detach\n"
+    );
+}
+
+#[apply(test)]
 fn refuses_an_attached_segment() {
     // By an actor: in a user namespace, the program may not inspect the test process.
     let mut actor = Actor::start();

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::fixtures::{assert_fields, this_process};
 use crate::oracle;
-use crate::support::{NOBODY, finish, run, shmadm_as};
+use crate::support::{NOBODY, Ran, finish, run, shmadm, shmadm_as, wait_for};
 
 /// Returns the caller's uid and gid.
 fn caller() -> [String; 2] {
@@ -31,6 +31,24 @@ fn an_existing_segment_with_the_requested_attributes_is_opened() {
     let report = run(["create", "--key", "0x4d2", "--mode", "660", "--json"]).exits(0).json();
     assert_fields(&report, json!({ "created": false, "holder": null }));
     assert_fields(&report["segment"], json!({ "id": id, "mode": "0660" }));
+}
+
+#[apply(test)]
+fn a_lock_that_the_segment_has_is_refused_without_a_command_to_lock_it() {
+    let id = oracle::create(0x4d2, 4096, 0o600);
+    oracle::lock(id);
+    let ran = run(["create", "--key", "0x4d2", "--lock"]).exits(5).prints_nothing();
+    let ran = ran.says("cause: --lock is for a new segment, and this one is locked already\n");
+    assert!(!ran.stderr.contains("shmadm set"), "{ran:?}");
+}
+
+#[apply(test)]
+fn a_holder_whose_segment_cannot_be_printed_is_reported_as_terminated() {
+    let id = oracle::create(0x4d2, 4096, 0o600);
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let ran = shmadm().args(["create", "--key", "0x4d2", "--hold"]).stdout(full).output().unwrap();
+    Ran::from(ran).exits(1).says(" was terminated, because the id could not be printed\n");
+    wait_for("the holder to detach", || oracle::nattch(id) == 0);
 }
 
 #[apply(test)]
