@@ -19,7 +19,7 @@ use anstyle::{AnsiColor, Style};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use crate::error::{Error, FILE_TOO_LARGE, Hint};
+use crate::error::{Error, Hint};
 use crate::render::{escape, escape_json, write_error_json};
 
 pub(crate) use color::Color;
@@ -304,14 +304,7 @@ impl Ui {
     fn output_error(&self, error: &io::Error) -> Error {
         match (self.out.stream.get_ref().interrupted)() {
             Some(signal) => Error::interrupted(signal),
-            None => {
-                let failed = Error::io("cannot write to standard output", error, "write");
-                match error.kind() {
-                    io::ErrorKind::StorageFull => failed.cause("the device or file system is full"),
-                    io::ErrorKind::FileTooLarge => failed.cause(FILE_TOO_LARGE),
-                    _ => failed,
-                }
-            }
+            None => Error::io("cannot write to standard output", error, "write").with_full_cause(),
         }
     }
 

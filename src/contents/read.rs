@@ -234,7 +234,7 @@ impl Sender<'_> {
             Err(Errno::EINTR) => {}
             Err(errno) => {
                 let message = format!("cannot write to standard output after {} bytes", self.sent);
-                return Err(Error::new(Kind::Failed, message).os(errno, call));
+                return Err(Error::new(Kind::Failed, message).os(errno, call).with_full_cause());
             }
         }
         // If a call has written bytes, a signal did not make it fail with EINTR.

@@ -189,6 +189,16 @@ impl Error {
         self.cause(format!("{before}{cause}"))
     }
 
+    /// Adds why no more can be written (ENOSPC, EFBIG).
+    #[must_use]
+    pub(crate) fn with_full_cause(self) -> Self {
+        match self.source.map(|source| source.errno) {
+            Some(Errno::ENOSPC) => self.cause("the device or file system is full"),
+            Some(Errno::EFBIG) => self.cause(FILE_TOO_LARGE),
+            _ => self,
+        }
+    }
+
     #[must_use]
     pub(crate) fn advice(self, text: impl Into<Cow<'static, str>>) -> Self {
         self.with(Hint::text(text))
