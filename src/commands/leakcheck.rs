@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use clap::{Args, ValueEnum};
 
+use super::objects::warn_of_omitted;
 use super::{Context, Manual, is_dash, usage_error, with_link_target};
 use crate::act::{Cleaned, Report, clean};
 use crate::error::{Error, Exit, again};
@@ -184,6 +185,7 @@ pub(crate) fn run(args: &LeakcheckArgs, context: &mut Context) -> Result<Exit, E
         Isolation::None => context.ui.status(note),
         _ => context.ui.warning(note),
     });
+    warn_of_omitted(context);
     let baseline = (isolation == Isolation::None).then(|| Baseline::record(&context.system)).transpose()?;
     // What the old `System` has cached belongs to the previous namespace.
     let system = context.system.renewed();

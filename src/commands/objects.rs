@@ -3,7 +3,7 @@
 use super::Context;
 use crate::error::{Error, Hint, again, shmadm};
 use crate::model::{FileUsers, HiddenBy, Needs, Object, Size, State, counted};
-use crate::query::{Filter, System, can_inspect_all, posix_usage, some_are_in_flight, unlinked_objects};
+use crate::query::{Filter, QueryError, System, can_inspect_all, posix_usage, some_are_in_flight, unlinked_objects};
 use crate::render::Format;
 
 /// Returns the objects without a name. Warns if some hold memory, but no process that uses one was found.
@@ -41,7 +41,7 @@ pub(crate) fn named_objects(
         Ok(found) => found,
         Err(error) if error.is_without_directory() && !is_required => return Ok(Some(Vec::new())),
         Err(error) if error.is_without_objects() && !is_required => {
-            context.ui.warning(&format!("objects omitted: {}", Error::from(error)));
+            warn(context, error);
             return Ok(None);
         }
         Err(error) => return Err(error.into()),
@@ -58,6 +58,19 @@ pub(crate) fn named_objects(
         }
     }
     Ok(Some(objects))
+}
+
+/// Warns if the objects cannot be listed. Where there is no /dev/shm, there are none.
+pub(crate) fn warn_of_omitted(context: &mut Context) {
+    if let Err(error) = context.system.objects()
+        && !error.is_without_directory()
+    {
+        warn(context, error);
+    }
+}
+
+fn warn(context: &mut Context, error: QueryError) {
+    context.ui.warning(&format!("objects omitted: {}", Error::from(error)));
 }
 
 /// Returns the objects without a name; none where objects cannot be listed.

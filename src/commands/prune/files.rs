@@ -17,7 +17,7 @@ use crate::query::{Filter, System, posix_objects, probe};
 pub(super) fn list(args: &PruneArgs, context: &Context, filter: &Filter) -> Result<Vec<Object>, Error> {
     let contents = if context.json() { Needs::CONTENTS } else { Needs::empty() };
     let objects = match posix_objects(&context.system, Needs::RECORD | contents) {
-        // Without a /dev/shm there are none.
+        // Without a /dev/shm there are none. If it cannot be used, a warning says so.
         Err(error) if error.is_without_objects() && !args.posix => return Ok(Vec::new()),
         objects => objects?,
     };

@@ -4,6 +4,7 @@ use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use serde_json::{Value, json};
 
 use super::family::{create_control, inside_pid_namespace};
@@ -26,6 +27,26 @@ fn objects_that_cannot_be_listed_are_unknown() {
     assert_eq!(list(&["--json"]).exits(0).stdout, "{\"schema\":1,\"segments\":[],\"objects\":null}\n");
     list(&["--posix"]).exits(4).says(problem);
     assert_eq!(list(&["--sysv"]).exits(0).stderr, "");
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn objects_of_a_directory_on_disk_are_omitted_with_a_warning() {
+    let disk = tempfile::tempdir_in("/var/tmp").unwrap();
+    mount(Some(disk.path()), "/dev/shm", None::<&str>, MsFlags::MS_BIND, None::<&str>).unwrap();
+    let namespace = "/proc/self/ns/ipc";
+    for command in ["list", "prune -n", "leakcheck --isolate never true", "leakcheck true"] {
+        run(command.split(' '))
+            .exits(0)
+            .says("warning: objects omitted: cannot use /dev/shm: neither a tmpfs nor a hugetlbfs is mounted there\n");
+        run(["--ns", namespace].into_iter().chain(command.split(' ')))
+            .exits(0)
+            .says("warning: objects omitted: cannot find the POSIX objects of this IPC namespace\n");
+    }
+    run(["prune", "--posix", "-n"]).exits(1).says("error: cannot use /dev/shm: ");
+    assert_eq!(run(["prune", "--sysv", "-n"]).exits(0).stderr, "nothing to prune\n");
+    umount2("/dev/shm", MntFlags::MNT_DETACH).unwrap();
+    assert_eq!(run(["prune", "-n"]).exits(0).stderr, "nothing to prune\n");
 }
 
 #[apply(test)]
