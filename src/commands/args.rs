@@ -8,7 +8,7 @@ use crate::contents::{Allocation, Opening, Range, Source};
 use crate::error::{Error, Exit};
 use crate::explain::{resolve, unmapped_id};
 use crate::model::{Access, KeySpec, Needs, Object, Target};
-use crate::query::{Account, System};
+use crate::query::{self, Account, System};
 use crate::render::{COLUMNS, Column, TableStyle, TimeStyle, select};
 
 /// The help of arguments that name segments and POSIX objects.
@@ -136,8 +136,8 @@ impl ColumnArgs {
 impl OwnerArgs {
     /// Looks up the names, before anything is created or changed.
     pub(crate) fn ids(&self, system: &System) -> Result<(Option<u32>, Option<u32>), Error> {
-        let owner = self.owner.as_ref().map(|name| find_user(system, name)).transpose()?;
-        let group = self.group.as_ref().map(|name| find_group(system, name)).transpose()?;
+        let owner = self.owner.as_ref().map(|name| find_user(name)).transpose()?;
+        let group = self.group.as_ref().map(|name| find_group(name)).transpose()?;
         for (account, id) in [(Account::User, owner), (Account::Group, group)] {
             if let Some(id) = id.filter(|id| system.id_in_namespace(account, *id).is_none()) {
                 return Err(unmapped_id(system, account, id));
@@ -147,12 +147,12 @@ impl OwnerArgs {
     }
 }
 
-pub(crate) fn find_user(system: &System, text: &str) -> Result<u32, Error> {
-    system.find_user(text).ok_or_else(|| unknown("user", text))
+pub(crate) fn find_user(text: &str) -> Result<u32, Error> {
+    query::find_user(text).ok_or_else(|| unknown("user", text))
 }
 
-pub(crate) fn find_group(system: &System, text: &str) -> Result<u32, Error> {
-    system.find_group(text).ok_or_else(|| unknown("group", text))
+pub(crate) fn find_group(text: &str) -> Result<u32, Error> {
+    query::find_group(text).ok_or_else(|| unknown("group", text))
 }
 
 fn unknown(what: &str, text: &str) -> Error {

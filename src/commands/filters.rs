@@ -14,7 +14,7 @@ use crate::model::{
     FileType, Key, KeySpec, Mode, Name, Object, State, Target, enumerate, is_decimal, parse_duration, parse_pid,
     parse_size,
 };
-use crate::query::{Filter, KeyFilter, Pattern, System, removed_with_key, retain_attached_by};
+use crate::query::{Filter, KeyFilter, Pattern, removed_with_key, retain_attached_by};
 
 /// Conditions, all of which must hold; the values of one are alternatives.
 #[derive(Args, Debug, Default)]
@@ -136,8 +136,8 @@ impl FilterArgs {
         Err(keys.into_iter().map(suggest_key).fold(error, Error::with))
     }
 
-    pub(crate) fn filter(&self, system: &System) -> Result<Filter, Error> {
-        let users = |names: &[String]| names.iter().map(|name| find_user(system, name)).collect::<Result<Vec<_>, _>>();
+    pub(crate) fn filter(&self) -> Result<Filter, Error> {
+        let users = |names: &[String]| names.iter().map(|name| find_user(name)).collect::<Result<Vec<_>, _>>();
         let key = |key: &KeyArg| match key {
             KeyArg::Any => Ok(KeyFilter::Any),
             KeyArg::Key(KeySpec::Private | KeySpec::Random) => Ok(KeyFilter::Is(Key::PRIVATE)),
@@ -146,7 +146,7 @@ impl FilterArgs {
         };
         Ok(Filter {
             owner: users(&self.owner)?,
-            group: self.group.iter().map(|name| find_group(system, name)).collect::<Result<_, _>>()?,
+            group: self.group.iter().map(|name| find_group(name)).collect::<Result<_, _>>()?,
             creator: users(&self.creator)?,
             mine: self.mine,
             key: self.key.iter().map(key).collect::<Result<_, _>>()?,
@@ -182,6 +182,9 @@ pub(crate) fn keys(targets: &[Target]) -> Vec<Key> {
     targets.iter().filter_map(key).collect()
 }
 
+/// Errors, each with its target.
+pub(crate) type Failures = Vec<(String, Error)>;
+
 /// Keeps the objects that a filter selects. Returns an error for each process of `--pid` that cannot be inspected.
 pub(crate) fn select(
     context: &mut Context,
@@ -189,7 +192,7 @@ pub(crate) fn select(
     filter: &Filter,
     objects: &mut Vec<Object>,
     all_ns: bool,
-) -> Result<Vec<(String, Error)>, Error> {
+) -> Result<Failures, Error> {
     if let Err(error) = args.check_exclude(objects) {
         context.ui.warning(&error.to_string());
         error.hints.into_iter().for_each(|hint| context.ui.hint(hint));
@@ -209,11 +212,7 @@ pub(crate) fn select(
 }
 
 /// Keeps the segments that a process has attached. Returns an error for each process that cannot be inspected.
-pub(crate) fn retain_attached(
-    context: &Context,
-    pids: &[i32],
-    segments: &mut Vec<Object>,
-) -> Result<Vec<(String, Error)>, Error> {
+pub(crate) fn retain_attached(context: &Context, pids: &[i32], segments: &mut Vec<Object>) -> Result<Failures, Error> {
     let failed = retain_attached_by(&context.system, segments, pids)?;
     let error = |(pid, error): (i32, _)| (pid.to_string(), cannot_inspect(&context.system, pid, error));
     Ok(failed.into_iter().map(error).collect())

@@ -9,7 +9,7 @@ use self::manual::columns_help;
 use self::objects::list_with_objects;
 use super::all_namespaces::{Survey, survey, warn_of_strays};
 use super::args::{ColumnArgs, TableArgs, time_style};
-use super::filters::{FilterArgs, select as select_objects, warn_of_removed};
+use super::filters::{Failures, FilterArgs, select as select_objects, warn_of_removed};
 use super::{Context, exit_with, usage_error};
 use crate::error::{Error, Exit, again};
 use crate::model::{Needs, Object};
@@ -200,7 +200,7 @@ pub(crate) fn run(args: &ListArgs, context: &mut Context) -> Result<Exit, Error>
         optional: if args.columns.output.is_none() { OPTIONAL } else { &[] },
         ..args.table.style(context, &droppable)
     };
-    let filter = args.filters.filter(&context.system)?;
+    let filter = args.filters.filter()?;
     let needs = columns.iter().chain(&sort).fold(filter.needs(), |needs, column| needs | column.needs);
     if files {
         return list_with_objects(args, context, segments, &filter, needs, (&columns, sort), &style);
@@ -238,7 +238,7 @@ fn selected(
     context: &mut Context,
     needs: Needs,
     filter: &Filter,
-) -> Result<(Vec<Object>, Vec<(String, Error)>), Error> {
+) -> Result<(Vec<Object>, Failures), Error> {
     let all_ns = args.all_ns;
     let mut objects = if all_ns { all_namespaces(context, needs)? } else { inventory(&context.system, needs)? };
     let failures = select_objects(context, &args.filters, filter, &mut objects, all_ns)?;

@@ -16,16 +16,15 @@ use super::all_namespaces::{ONLY_SEGMENTS, Survey, namespace_suffix, survey};
 use super::args::TableArgs;
 use super::filters::{FilterArgs, retain_attached};
 use super::objects::warn_of_omitted;
-use super::rm::effect_of_mark;
 use super::{Context, Manual, describe};
 use crate::act::{Cleaned, Evidence};
 use crate::error::{Error, Exit, Hint, again, shmadm};
 use crate::model::{Needs, Object, ObjectKind, Outcome, State, TotalSize, counted, parse_duration};
 use crate::process::Interrupts;
-use crate::query::{DEFAULT_MIN_IDLE, Filter, System, inventory, wait_for_exiting_users};
+use crate::query::{DEFAULT_MIN_IDLE, Filter, inventory, wait_for_exiting_users};
 use crate::render::{
     Format, PRUNE, PRUNE_BOTH, PRUNE_DEFAULT, PRUNE_DROP_ORDER, PruneReport, RemovalReport, Removed, Skipped,
-    TableStyle, by_names, duration,
+    TableStyle, by_names, duration, effect_of_mark,
 };
 use crate::ui::Ui;
 
@@ -146,8 +145,8 @@ impl PruneArgs {
     }
 
     /// Returns the filter, with the defaults of prune.
-    fn filter(&self, system: &System) -> Result<Filter, Error> {
-        let mut filter = self.filters.filter(system)?;
+    fn filter(&self) -> Result<Filter, Error> {
+        let mut filter = self.filters.filter()?;
         filter.mine |= filter.owner.is_empty() && !self.any_owner;
         filter.older_than.get_or_insert(DEFAULT_MIN_IDLE);
         Ok(filter)
@@ -177,7 +176,7 @@ pub(crate) fn run(args: &PruneArgs, context: &mut Context) -> Result<Exit, Error
     } else if !args.sysv {
         context.ui.status(ONLY_SEGMENTS);
     }
-    let filter = args.filter(&context.system)?;
+    let filter = args.filter()?;
     args.warn_of_filter(&filter, &mut context.ui);
     let removal = RemovalReport { dry_run: args.dry_run, ..RemovalReport::default() };
     let mut report = PruneReport { removal, ..PruneReport::default() };

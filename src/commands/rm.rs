@@ -16,7 +16,7 @@ use crate::error::{Error, Exit, Kind, again, quoted};
 use crate::explain::{describe_running, describe_users, why_hidden};
 use crate::model::{Isolation, Key, Needs, Object, Outcome, RemovalList, Target, counted, is_descriptor, path_text};
 use crate::query::{Census, census};
-use crate::render::{RemovalReport, Removed};
+use crate::render::{RemovalReport, Removed, effect_of_mark};
 
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Remove segments and POSIX objects",
@@ -227,14 +227,6 @@ fn check_namespace(
     }
     let hint = if is_dash(file) { "run it again with the same input" } else { "remove it in that namespace" };
     Err(in_another().hint(hint, again(&format!("--ns ipc:[{ns}]"))))
-}
-
-/// Returns what marking a segment for destruction frees, and when.
-pub(super) fn effect_of_mark(segment: &Object) -> &'static str {
-    match segment.key() {
-        None | Some(Key::PRIVATE) => "its memory is freed at the last detach",
-        Some(_) => "its key is freed now, the memory at the last detach",
-    }
 }
 
 /// Reports what was removed, or would be.

@@ -5,7 +5,7 @@ use clap::Args;
 
 use super::all_namespaces::{ONLY_SEGMENTS, Survey, namespace_suffix, survey, warn_of_strays};
 use super::args::{TableArgs, target};
-use super::filters::{FilterArgs, keys, select, warn_of_removed};
+use super::filters::{Failures, FilterArgs, keys, select, warn_of_removed};
 use super::objects::{named_objects, unlinked_if_any};
 use super::{Context, Manual, are_objects, check_any_found, exit_with, resolve_all};
 use crate::error::{Error, Exit, Hint};
@@ -82,7 +82,7 @@ pub(crate) struct WhoArgs {
 }
 
 pub(crate) fn run(args: &WhoArgs, context: &mut Context) -> Result<Exit, Error> {
-    let filter = args.filters.filter(&context.system)?;
+    let filter = args.filters.filter()?;
     let are_objects = !args.all && are_objects(context.format, &args.segments)? || filter.selects_only_objects();
     let (mut failures, mut files) = (Vec::new(), Some(Vec::new()));
     let found = if args.all_ns {
@@ -123,7 +123,7 @@ fn named(
     context: &mut Context,
     filter: &Filter,
     used: &mut Option<Vec<UsedFile>>,
-    failures: &mut Vec<(String, Error)>,
+    failures: &mut Failures,
 ) -> Result<Vec<UsedSegment>, Error> {
     let needs = Needs::NAMESPACE | Needs::DIRECTORIES | filter.needs();
     let (objects, errors) = resolve_all(context, &args.segments, needs).into_objects();
@@ -163,7 +163,7 @@ fn all_namespaces(
     args: &WhoArgs,
     context: &mut Context,
     filter: &Filter,
-    failures: &mut Vec<(String, Error)>,
+    failures: &mut Failures,
 ) -> Result<Vec<UsedSegment>, Error> {
     let Survey { mut objects, is_complete, .. } = survey(context, Needs::NAMESPACE | filter.needs())?;
     let mut strays = Vec::new();
@@ -184,7 +184,7 @@ fn select_users(
     context: &mut Context,
     filter: &Filter,
     objects: &mut Vec<Object>,
-    failures: &mut Vec<(String, Error)>,
+    failures: &mut Failures,
 ) -> Result<(), Error> {
     let not_inspected = select(context, &args.filters, filter, objects, args.all_ns)?;
     let is_any_inspected = filter.pid.is_empty() || not_inspected.len() < filter.pid.len();

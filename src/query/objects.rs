@@ -263,7 +263,7 @@ fn ask_leases(system: &System, objects: &mut [Object]) {
         }
         let mut users = FileUsers { lease, ..(*users).clone() };
         if lease == Some(true) {
-            // Wherever the scan could not look, there is no user.
+            // No process that the scan could not inspect uses it either.
             users.hidden.clear();
         }
         // The scan found no user, but the lease shows that there is one.

@@ -63,7 +63,7 @@ pub(crate) use map::{EXTENTS, MapReport, write_map};
 pub(crate) use metrics::{NamespaceMetrics, PosixMetrics, metrics_text};
 pub(crate) use removal::{
     Failure, Keep, Kept, PRUNE, PRUNE_BOTH, PRUNE_DEFAULT, PRUNE_DROP_ORDER, PruneReport, RemovalReport, Removed,
-    Skipped,
+    Skipped, effect_of_mark,
 };
 pub(crate) use rows::{Rows, write_rows};
 pub(crate) use segments::{

@@ -10,7 +10,7 @@ use super::human::duration;
 use super::segments::field;
 use super::{Cell, Column};
 use crate::error::{Error, Hint, Kind};
-use crate::model::{Ident, Object, Outcome, named};
+use crate::model::{Ident, Key, Object, Outcome, named};
 
 #[derive(Debug, Serialize)]
 pub(crate) struct Failure {
@@ -117,6 +117,14 @@ pub(crate) struct Kept(BTreeMap<Keep, u64>);
 impl Serialize for Kept {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(Keep::ALL.into_iter().map(|reason| (reason, self.count(reason))))
+    }
+}
+
+/// Returns what marking a segment for destruction frees, and when.
+pub(crate) fn effect_of_mark(segment: &Object) -> &'static str {
+    match segment.key() {
+        None | Some(Key::PRIVATE) => "its memory is freed at the last detach",
+        Some(_) => "its key is freed now, the memory at the last detach",
     }
 }
 

@@ -60,7 +60,7 @@ fn wake() {
 /// Does nothing, so that the system call that caused the signal returns its error.
 extern "C" fn ignore(_: c_int) {}
 
-/// Makes exceeding RLIMIT_FSIZE an error of the call (EFBIG) instead of the end of this process. Commands that this
+/// After this, a call that exceeds RLIMIT_FSIZE fails with EFBIG and does not end this process. Commands that this
 /// process executes have the default action.
 pub(crate) fn survive_file_size_limit() {
     let ignoring = SigAction::new(SigHandler::Handler(ignore), SaFlags::SA_RESTART, SigSet::empty());

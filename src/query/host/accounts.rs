@@ -3,10 +3,11 @@
 //! The kernel shows an id without a mapping as the overflow id (`nobody`). IPC_SET writes owner, group and mode at
 //! once, so writing back an overflow id would change the owner: [`System::may_be_unmapped`] recognises such ids.
 
-use nix::unistd::{getegid, geteuid};
+use nix::unistd::{Group, User, getegid, geteuid};
 
 use super::id_map::{IdMaps, to_caller, to_namespace};
 use super::system::System;
+use crate::model::is_decimal;
 use crate::procfs::{self, IdRange};
 
 /// The kernel's default for ids without a mapping (DEFAULT_OVERFLOWUID).
@@ -16,6 +17,22 @@ const OVERFLOW_ID: u64 = 65_534;
 pub(crate) enum Account {
     User,
     Group,
+}
+
+/// Returns the uid of a user given by name or uid; `None` if there is no such user.
+pub(crate) fn find_user(text: &str) -> Option<u32> {
+    parse_id(text).unwrap_or_else(|| User::from_name(text).ok().flatten().map(|user| user.uid.as_raw()))
+}
+
+/// Returns the gid of a group given by name or gid; `None` if there is no such group.
+pub(crate) fn find_group(text: &str) -> Option<u32> {
+    parse_id(text).unwrap_or_else(|| Group::from_name(text).ok().flatten().map(|group| group.gid.as_raw()))
+}
+
+/// Parses an id; `None` for a name, `Some(None)` for a number that is not an id.
+fn parse_id(text: &str) -> Option<Option<u32>> {
+    // The largest id is -1, which chown(2) and IPC_SET take as "unchanged" or invalid.
+    is_decimal(text).then(|| text.parse().ok().filter(|id| *id != u32::MAX))
 }
 
 impl Account {

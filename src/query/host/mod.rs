@@ -13,7 +13,7 @@ mod process;
 mod rights;
 mod system;
 
-pub(crate) use accounts::Account;
+pub(crate) use accounts::{Account, find_group, find_user};
 pub(super) use devices::{page_size_on, segment_devices};
 pub(crate) use directory::{DEV_SHM, ObjectDirectory};
 pub(crate) use file_systems::{MountedFileSystem, MountedFileSystems, mounted_file_systems};

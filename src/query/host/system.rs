@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use nix::time::{ClockId, clock_gettime};
-use nix::unistd::{Gid, Group, SysconfVar, User, getegid, getgroups, sysconf};
+use nix::unistd::{Gid, SysconfVar, getegid, getgroups, sysconf};
 
 use super::caller::Caller;
 use super::directory::{DEV_SHM, ObjectDirectory};
 use super::id_map::{IdMaps, to_caller, to_namespace};
 use super::process::{self, ProcessStatus, SLACK_SECONDS};
-use crate::model::{Scope, Stamp, escape_invalid_utf8, is_decimal};
+use crate::model::{Scope, Stamp, escape_invalid_utf8};
 use crate::procfs;
 use crate::query::failure::QueryError;
 use crate::query::product::Rules;
@@ -289,18 +289,6 @@ impl System {
         self.group_name(gid).map_or_else(|| gid.to_string(), |name| name.to_string())
     }
 
-    /// Returns the uid of a user given by name or uid; `None` if there is no such user.
-    #[expect(clippy::unused_self, reason = "a fact of the system like the others")]
-    pub(crate) fn find_user(&self, text: &str) -> Option<u32> {
-        parse_id(text).unwrap_or_else(|| User::from_name(text).ok().flatten().map(|user| user.uid.as_raw()))
-    }
-
-    /// Returns the gid of a group given by name or gid; `None` if there is no such group.
-    #[expect(clippy::unused_self, reason = "a fact of the system like the others")]
-    pub(crate) fn find_group(&self, text: &str) -> Option<u32> {
-        parse_id(text).unwrap_or_else(|| Group::from_name(text).ok().flatten().map(|group| group.gid.as_raw()))
-    }
-
     /// Returns whether a process is running; cached.
     pub(crate) fn process_status(&self, pid: i32) -> ProcessStatus {
         cached(&self.cache.statuses, pid, || self.process_status_now(pid))
@@ -381,12 +369,6 @@ impl System {
 /// Returns the value of a key in a cache, which `find` looks up the first time.
 fn cached<K: Ord, V: Clone>(cache: &RefCell<BTreeMap<K, V>>, key: K, find: impl FnOnce() -> V) -> V {
     cache.borrow_mut().entry(key).or_insert_with(find).clone()
-}
-
-/// Parses an id; `None` for a name, `Some(None)` for a number that is not an id.
-fn parse_id(text: &str) -> Option<Option<u32>> {
-    // The largest id is -1, which chown(2) and IPC_SET take as "unchanged" or invalid.
-    is_decimal(text).then(|| text.parse().ok().filter(|id| *id != u32::MAX))
 }
 
 #[cfg(test)]
