@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser};
-use serde::Serialize;
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
 
 use super::args::{OwnerArgs, key};
 use super::{Context, Manual, attach_new, create_guarded, describe, is_dash, look_up_again, report_new, usage_error};
@@ -80,7 +81,7 @@ pub(crate) fn run(args: &RestoreArgs, context: &mut Context) -> Result<Exit, Err
     let path = dump_named(&args.file)?;
     let (owner, group) = args.owner.ids(&context.system)?;
     let interrupts = Interrupts::watch()?;
-    let sidecar = read_sidecar(&Sidecar::path_for(&path))?;
+    let sidecar = read_sidecar(&path)?;
     let file = contents::open_nonblocking(&path).map_err(|error| unreadable(&path, &error, "open"))?;
     match &sidecar.recorded {
         Recorded::Segment(_) if args.name.is_some() => {
@@ -287,18 +288,32 @@ fn report(
     report_new(context, id, Some(pending), (guard, holder), &report)
 }
 
-fn read_sidecar(path: &Path) -> Result<Sidecar, Error> {
+/// Reads the record of the dump at a path.
+fn read_sidecar(dump: &Path) -> Result<Sidecar, Error> {
+    let path = &*Sidecar::path_for(dump);
     let name = path_text(path);
     let mut text = Vec::new();
     let failed = |error, call| unreadable(path, &error, call).hint(ONLY_CONTENTS, shmadm("help write"));
-    let file = contents::open_nonblocking(path).map_err(|error| failed(error, "open"))?;
+    let file = contents::open_nonblocking(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound if !dump.exists() => unreadable(dump, &error, "open"),
+        _ => failed(error, "open"),
+    })?;
     file.take(Sidecar::MAX_SIZE).read_to_end(&mut text).map_err(|error| failed(error, "read"))?;
     parse_sidecar(&text)
         .map_err(|why| Error::new(Kind::Failed, format!("invalid dump record {name}: {why}")).target(&*name))
 }
 
 fn parse_sidecar(text: &[u8]) -> Result<Sidecar, String> {
-    let sidecar: Sidecar = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+    // A flattened enum is reported without the names of its fields.
+    #[derive(Deserialize)]
+    struct Fields {
+        segment: Option<IgnoredAny>,
+        object: Option<IgnoredAny>,
+    }
+    let sidecar: Sidecar = serde_json::from_slice(text).map_err(|error| match serde_json::from_slice(text) {
+        Ok(Fields { segment: None, object: None }) => "missing field `segment`".to_owned(),
+        _ => error.to_string(),
+    })?;
     let Sidecar { schema, kind, recorded, checksum, huge_page_size, .. } = &sidecar;
     if *schema != 1 {
         return Err(format!("unsupported schema {schema}: expected 1"));

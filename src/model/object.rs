@@ -10,6 +10,7 @@ use super::{Claim, FileId, FileUsers, Ident, Key, Mode, Posix, Scope, SegmentUse
 ///
 /// The fields that [`Needs`](super::Needs) names are `None` unless they were requested.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(expecting = "a record")]
 pub(crate) struct Object {
     /// Size in bytes as requested, not rounded up to pages.
     pub(crate) size: u64,

@@ -8,6 +8,7 @@ use super::{FileStat, FileType, Mode, Object, ObjectKind, ObjectName, Posix, Sta
 
 /// The contents of FILE.json, which describes the segment or POSIX object that was dumped to FILE.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(expecting = "a dump record")]
 pub(crate) struct Sidecar {
     #[serde(skip_serializing)]
     pub(crate) schema: u8,
@@ -41,6 +42,7 @@ pub(crate) enum Recorded {
 
 /// The fields of a POSIX object's record from which it is recreated.
 #[derive(Deserialize)]
+#[serde(expecting = "a record of an object")]
 struct RecordedFile {
     #[serde(deserialize_with = "Option::deserialize")]
     name: Option<String>,
@@ -98,6 +100,7 @@ impl Sidecar {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(expecting = "a checksum")]
 pub(crate) struct SidecarChecksum {
     pub(crate) algorithm: String,
     /// The checksum in hexadecimal.

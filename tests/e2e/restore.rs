@@ -10,8 +10,35 @@ use nix::unistd::mkfifo;
 use crate::fixtures::{created, dump_path, sysctl};
 use crate::holder::Holder;
 use crate::oracle::{self, Attached};
-use crate::support::{NOBODY, finish, noise, run, shmadm_as};
+use crate::support::{NOBODY, file, finish, noise, run, shmadm_as};
 use crate::vanish::Stopped;
+
+#[apply(test)]
+fn a_missing_file_is_named_as_given() {
+    let directory = tempfile::tempdir().unwrap();
+    for name in ["missing", "missing/"] {
+        let path = format!("{}/{name}", directory.path().display());
+        let ran = run(["restore", &path]).exits(1).prints_nothing();
+        assert_eq!(ran.stderr, format!("error: cannot read {path}: No such file or directory (ENOENT, open)\n"));
+    }
+}
+
+#[apply(test)]
+fn an_invalid_record_is_reported_without_internal_names() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = dump_path(directory.path());
+    file(directory.path(), "segment.bin", b"");
+    let rest = r#""schema":1,"page_size":4096,"huge_page_size":null,"created":"2026-01-01T00:00:00Z","kernel":null,
+        "checksum":{"algorithm":"blake3-blocks","value":"00"}"#;
+    for (record, problem) in [
+        (format!("{{{rest}}}"), "missing field `segment`"),
+        (format!("{{\"segment\":5,{rest}}}"), "invalid type: integer `5`, expected a record "),
+        ("[]".to_owned(), "invalid type: sequence, expected a dump record "),
+    ] {
+        file(directory.path(), "segment.bin.json", record.as_bytes());
+        run(["restore", &path]).exits(1).says(&format!("error: invalid dump record {path}.json: {problem}"));
+    }
+}
 
 #[apply(test)]
 fn takes_as_much_memory_as_the_original() {
