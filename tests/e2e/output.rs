@@ -231,7 +231,7 @@ fn a_command_that_prints_nothing_needs_no_standard_output() {
 fn with_full_disk(arguments: &[&str]) -> Ran {
     let full = File::options().write(true).open("/dev/full").unwrap();
     let ran = finish(shmadm().args(arguments).stdout(full)).exits(1).says("error: cannot write to standard output");
-    ran.says("cause: the device or file system is full\n")
+    ran.says("cause: the device or file system is full")
 }
 
 #[apply(test)]
