@@ -61,21 +61,23 @@ fn segment_fields(object: &Object, sysv: &SysV, style: &TableStyle<'_>) -> Vec<(
 
 fn file_fields(object: &Object, posix: &Posix, style: &TableStyle<'_>) -> Vec<(&'static str, String)> {
     let bytes = |bytes| exact_bytes(bytes, style);
-    let when = |stamp| time(stamp, style.time, style.now);
+    let whole = |size| bytes(Some(size).filter(|_| !posix.is_partial));
+    let known = |text: String| if posix.lacks_attributes { "unknown".to_owned() } else { text };
+    let when = |stamp| known(time(stamp, style.time, style.now));
     let optional = |value: Option<String>, missing: &str| value.unwrap_or_else(|| missing.to_owned());
     let source = if posix.claim == Some(Claim::Segment) { "its segment" } else { "its name" };
     let mut fields = vec![
         ("Name", optional(posix.name.as_ref().map(ToString::to_string), "none (unlinked)")),
         ("Object", posix.file().to_string()),
         ("Type", posix.file_type.as_str().to_owned()),
-        ("Size", bytes(Some(object.size))),
-        ("Allocated", bytes(Some(posix.allocated))),
+        ("Size", whole(object.size)),
+        ("Allocated", known(whole(posix.allocated))),
         ("Resident", bytes(object.rss)),
         ("Swapped", bytes(object.swap)),
-        ("Mode", object.mode.to_string()),
-        ("Owner", account(object.owner.as_deref(), object.uid)),
-        ("Group", account(object.group.as_deref(), object.gid)),
-        ("Names (links)", posix.stat.links.to_string()),
+        ("Mode", known(object.mode.to_string())),
+        ("Owner", known(account(object.owner.as_deref(), object.uid))),
+        ("Group", known(account(object.group.as_deref(), object.gid))),
+        ("Names (links)", known(posix.stat.links.to_string())),
     ];
     if let Some(users) = &posix.users {
         fields.push(("Processes", users.processes().count().to_string()));

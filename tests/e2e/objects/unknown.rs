@@ -60,6 +60,43 @@ fn a_directory_that_cannot_be_read_has_no_size() {
     assert_fields(&record(&mut shmadm()), json!({ "type": "dir", "size": 8192, "allocated": 8192 }));
     let table = finish(shmadm_as(NOBODY).args(["list", "--no-headings", "--color", "never"])).exits(0).stdout;
     assert_eq!(table.split_whitespace().collect::<Vec<_>>()[..5], ["/secret", "-", "root", "0700", "-"]);
+    let stat = finish(shmadm_as(NOBODY).args(["stat", "/secret"])).exits(0).stdout;
+    let sizes: Vec<&str> = stat.lines().skip(3).take(4).map(str::trim_start).collect();
+    assert_eq!(sizes, ["Size: unknown", "Allocated: unknown", "Resident: unknown", "Swapped: unknown"]);
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn the_attributes_of_an_object_that_is_only_mapped_are_unknown() {
+    use std::os::unix::process::CommandExt;
+    // Only root may follow /proc/PID/map_files.
+    let mut actor = Actor::spawn(Command::new("/proc/self/exe").uid(NOBODY).gid(NOBODY).current_dir("/"));
+    let path = create("x", 4096);
+    std::os::unix::fs::chown(&path, Some(NOBODY), None).unwrap();
+    let file = file_id(&path);
+    actor.ask(Request::MapFile { path: path.clone() });
+    std::fs::remove_file(path).unwrap();
+    let stat = finish(shmadm_as(NOBODY).args(["stat", &file])).exits(0).stdout;
+    let unknown: Vec<&str> = stat.lines().filter_map(|line| line.trim_start().strip_suffix(": unknown")).collect();
+    assert_eq!(
+        unknown,
+        [
+            "Allocated",
+            "Resident",
+            "Swapped",
+            "Mode",
+            "Owner",
+            "Group",
+            "Names (links)",
+            "Created",
+            "Last read",
+            "Last write",
+            "Last change",
+            "Product",
+            "Created by pid"
+        ],
+        "{stat}"
+    );
 }
 
 #[apply(test)]
