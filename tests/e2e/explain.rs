@@ -95,7 +95,7 @@ fn the_holders_of_all_pages_are_named() {
 #[requires(Root, HugePages(HUGE))]
 fn missing_memory_and_huge_pages_are_named_after_a_full_limit() {
     sysctl("shmall", 5);
-    let pages = "pages would exceed the limit of 5 for all segments, of which 0 are in use (kernel.shmall); ";
+    let pages = "pages would exceed the limit of 5 for all segments, with 0 in use (kernel.shmall); ";
     if std::fs::read_to_string("/proc/sys/vm/overcommit_memory").unwrap().trim() == "0" {
         let ran = run(["create", "--size", "64P"]).exits(1);
         assert!(cause(&ran).contains(&format!("{pages}the size exceeds memory and swap: ")), "{ran:?}");
@@ -113,7 +113,7 @@ fn missing_memory_and_huge_pages_are_named_after_a_full_limit() {
     sysctl("shmall", 1 << 60);
     orphans(1);
     sysctl("shmmni", 1);
-    let ids = "; all 1 segment ids of this IPC namespace are in use (kernel.shmmni)";
+    let ids = "; the only segment id of this IPC namespace is in use (kernel.shmmni)";
     let ran = run(huge).exits(1);
     assert!(cause(&ran).contains(lacking) && cause(&ran).contains(ids), "{ran:?}");
     let ran = finish(shmadm_as(NOBODY).args(huge)).exits(4);
