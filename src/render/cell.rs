@@ -18,6 +18,8 @@ pub(crate) enum Cell<'a> {
     Word(&'static str),
     /// Device and inode.
     File(FileId),
+    /// The missing name of a file: null, but in a table what names the file instead.
+    Nameless(FileId),
     Device(Device),
     /// A user's or group's name, with the number that stands in for it in a table.
     Account(Option<&'a str>, u32),
@@ -93,7 +95,7 @@ impl<'a> Cell<'a> {
             Self::Flag(flag) => Rank::Number((*flag).into()),
             Self::Key(key) => Rank::Number(key.bits().into()),
             Self::Mode(mode) => Rank::Number(mode.bits().into()),
-            Self::File(file) => Rank::File(*file),
+            Self::File(file) | Self::Nameless(file) => Rank::File(*file),
             Self::Device(device) => Rank::File(FileId { device: *device, inode: 0 }),
             Self::Pids(pids) => Rank::Number((*pids.first()?).into()),
             Self::Texts(texts) => Rank::Text(texts.first()?),
@@ -112,7 +114,7 @@ enum Rank<'a> {
 impl fmt::Display for Cell<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Null | Self::Account(None, _) => Ok(()),
+            Self::Null | Self::Nameless(_) | Self::Account(None, _) => Ok(()),
             Self::Text(text) | Self::Word(text) | Self::Account(Some(text), _) => formatter.write_str(text),
             Self::Number(number) | Self::Seconds(number) => number.fmt(formatter),
             Self::Bytes(number) => number.fmt(formatter),
@@ -134,7 +136,7 @@ impl fmt::Display for Cell<'_> {
 impl Serialize for Cell<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
-            Self::Null | Self::Account(None, _) => serializer.serialize_none(),
+            Self::Null | Self::Nameless(_) | Self::Account(None, _) => serializer.serialize_none(),
             Self::Text(text) | Self::Word(text) | Self::Account(Some(text), _) => serializer.serialize_str(text),
             Self::Number(number) | Self::Seconds(number) => serializer.serialize_u64(*number),
             Self::Bytes(number) => number.serialize(serializer),

@@ -10,12 +10,17 @@ pub(super) fn posix<'a>(object: &'a Object, cell: impl FnOnce(&'a Posix) -> Cell
 }
 
 pub(super) fn file_name(object: &Object) -> Cell<'_> {
-    posix(object, |posix| Cell::of(posix.name.as_ref(), |name| Cell::Text(name.as_str())))
+    posix(object, |posix| posix.name.as_ref().map_or(Cell::Nameless(posix.file()), |name| Cell::Text(name.as_str())))
 }
 
-/// Returns the cell of an attribute; null if the attributes are not known.
+/// Returns the cell of an attribute of a file; null if the attributes are not known.
 fn known<'a>(object: &'a Object, cell: impl FnOnce(&'a Posix) -> Cell<'a>) -> Cell<'a> {
-    posix(object, |posix| if posix.lacks_attributes { Cell::Null } else { cell(posix) })
+    posix(object, |posix| attribute(object, || cell(posix)))
+}
+
+/// Returns the cell of an attribute of an object of either kind; null if the attributes are not known.
+fn attribute<'a>(object: &'a Object, cell: impl FnOnce() -> Cell<'a>) -> Cell<'a> {
+    if object.as_posix().is_some_and(|posix| posix.lacks_attributes) { Cell::Null } else { cell() }
 }
 
 /// Returns the cell of a size; null for a directory that could not be read to its end.
@@ -39,7 +44,8 @@ pub(crate) static FILE: &[Column<Object>] = &[
     left("TYPE", "type", "shm, sem, dir, memfd or anonymous", |object| {
         posix(object, |posix| Cell::Word(posix.file_type.as_str()))
     }),
-    left("NAME", "name", "name; null if it is unlinked", file_name).name_shortened_to(NAME_WIDTH),
+    left("NAME", "name", "name; null if it has none, where a table shows obj:OBJECT", file_name)
+        .name_shortened_to(NAME_WIDTH),
     right("SIZE", "size", "size in bytes", |object| whole(object, || field::size(object))),
     right("ALLOCATED", "allocated", "resident and swapped bytes", |object| {
         whole(object, || known(object, |posix| Cell::bytes(posix.allocated)))
@@ -141,9 +147,7 @@ pub(crate) static NAMESPACE: &[Column<Object>] = &[
 pub(super) fn name(object: &impl AsRef<Object>) -> Cell<'_> {
     match &object.as_ref().kind {
         ObjectKind::SysV(_) => field::id(object),
-        ObjectKind::Posix(posix) => {
-            posix.name.as_ref().map_or_else(|| Cell::File(posix.file()), |name| Cell::Text(name.as_str()))
-        }
+        ObjectKind::Posix(_) => file_name(object.as_ref()),
     }
 }
 
@@ -151,8 +155,8 @@ pub(super) fn name(object: &impl AsRef<Object>) -> Cell<'_> {
 pub(crate) static BOTH: &[Column<Object>] = &[
     Column::left("NAME", name).name_shortened_to(NAME_WIDTH),
     Column::left("KEY", field::key),
-    Column::left("OWNER", field::owner).needs(Needs::NAMES),
-    Column::left("MODE", field::mode),
+    Column::left("OWNER", |object| attribute(object, || field::owner(object))).needs(Needs::NAMES),
+    Column::left("MODE", |object| attribute(object, || field::mode(object))),
     Column::right("SIZE", |object| whole(object, || field::size(object))),
     Column::right("RSS", field::rss).needs(Needs::RESIDENT),
     Column::right("USERS", |object| match &object.kind {
@@ -171,7 +175,7 @@ pub(crate) static BOTH: &[Column<Object>] = &[
 ];
 
 /// The default table with `--unlinked`.
-pub(crate) const FILE_UNLINKED: &[&str] = &["OBJECT", "OWNER", "SIZE", "RSS", "USERS", "PIDS", "COMMANDS"];
+pub(crate) const FILE_UNLINKED: &[&str] = &["NAME", "OWNER", "SIZE", "RSS", "USERS", "PIDS", "COMMANDS"];
 
 /// Columns that the tables with objects omit, in this order, if the terminal is too narrow.
 pub(crate) const FILE_DROP_ORDER: &[&str] = &["PRODUCT", "COMMAND", "MODE", "RSS", "IDLE", "OWNER", "CONTAINER"];

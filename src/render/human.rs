@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use jiff::tz::TimeZone;
 
 use super::{Cell, TableStyle, escape};
-use crate::model::Stamp;
+use crate::model::{Ident, Stamp};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum TimeStyle {
@@ -84,6 +84,7 @@ pub(super) fn text<'a>(cell: &Cell<'a>, style: &TableStyle<'_>) -> Cow<'a, str> 
         Cell::Flag(flag) => return yes_or_no(*flag).into(),
         Cell::Texts(_) => escape(&cell.to_string()).into_owned(),
         Cell::Account(None, number) => number.to_string(),
+        Cell::Nameless(file) => Ident::File(*file).argument(),
         Cell::Bytes(bytes) if !style.bytes => size(*bytes),
         Cell::Change(bytes) if !style.bytes => change(*bytes),
         Cell::Seconds(seconds) => duration(*seconds),

@@ -170,3 +170,29 @@ fn a_listing_by_another_user_leaves_the_access_time_of_a_semaphore() {
     assert_fields(&report["objects"][0], json!({ "value": 3 }));
     assert_eq!(accessed(), before);
 }
+
+#[apply(test)]
+#[requires(Root)]
+fn a_table_shows_what_names_an_object_without_a_name() {
+    let mut actor = Actor::start();
+    let (path, pid) = (create("gone", 4096), actor.pid().to_string());
+    actor.ask(Request::OpenFile { path: path.clone() });
+    std::fs::remove_file(path).unwrap();
+    actor.ask(Request::HoldMemfd { size: 4096, mapped: false });
+    actor.ask(Request::HoldMemfd { size: 4096, mapped: false });
+    for (options, count) in [
+        (&["--type", "memfd"][..], 2),
+        (&["--type", "memfd", "--posix"], 2),
+        (&["--type", "memfd", "--posix", "-o", "NAME,SIZE"], 2),
+        (&["--unlinked"], 1),
+    ] {
+        let table = run([&["list", "--pid", &pid, "--no-headings"], options].concat()).exits(0).stdout;
+        let mut names: Vec<&str> = table.lines().map(|line| line.split_whitespace().next().unwrap()).collect();
+        names.dedup();
+        assert_eq!(names.len(), count, "{options:?}: {table}");
+        run([&["stat"], &*names].concat()).exits(0);
+    }
+    // For programs, the name is missing.
+    let tsv = ["list", "--pid", &pid, "--unlinked", "--format", "tsv", "--no-headings", "-o", "NAME,SIZE"];
+    assert_eq!(run(tsv).exits(0).stdout, "\t4096\n");
+}
