@@ -6,6 +6,7 @@ use super::args::{ColumnArgs, TableArgs, word};
 use super::memory::{MemoryUsage, check_whole_machine};
 use super::{Context, Manual, usage_error};
 use crate::error::{Error, Exit};
+use crate::model::Source;
 use crate::render::{By, Column, Format, RowKind, TableStyle, USAGE_DROP_ORDER, UsageRow, bar, select, usage_columns};
 
 pub(crate) const MANUAL: Manual = Manual {
@@ -76,6 +77,7 @@ pub(crate) fn run(args: &UsageArgs, context: &mut Context) -> Result<Exit, Error
     rows.retain(|row| shows_all || row.memory.allocated() > 0);
     if let Some(column) = sort {
         rows.sort_by(|one, next| (column.cell)(one).compare_descending(&(column.cell)(next)));
+        move_below_whole(&mut rows);
     }
     let is_table = context.format == Format::Table;
     if is_table {
@@ -103,6 +105,16 @@ pub(crate) fn run(args: &UsageArgs, context: &mut Context) -> Result<Exit, Error
         context.ui.status("what several processes use is divided evenly among them");
     }
     Ok(Exit::Done)
+}
+
+/// Moves each source that another one includes below that.
+fn move_below_whole(rows: &mut Vec<UsageRow>) {
+    let source = |row: &UsageRow| if let RowKind::Group(source) = row.kind { source } else { None };
+    let whole = |row: &UsageRow| source(row).and_then(Source::within);
+    for part in rows.extract_if(.., |row| whole(row).is_some()).collect::<Vec<_>>() {
+        let index = rows.iter().position(|row| source(row) == whole(&part));
+        rows.insert(index.map_or(rows.len(), |index| index + 1), part);
+    }
 }
 
 impl UsageArgs {

@@ -1,4 +1,4 @@
-//! How many objects the groups of `usage` have.
+//! How many objects the groups of `usage` have, and their order.
 
 use std::ffi::CString;
 use std::os::unix::fs::{MetadataExt, chown, symlink};
@@ -11,7 +11,7 @@ use crate::actor::{Actor, ChildRequest, Request};
 use crate::fixtures::assert_fields;
 use crate::oracle::{self, Attached};
 use crate::sandbox::with_file_over;
-use crate::support::{file, finish, shmadm};
+use crate::support::{file, finish, run, shmadm};
 
 #[apply(test)]
 #[requires(Root)]
@@ -55,4 +55,19 @@ fn what_has_no_memory_is_not_counted() {
     let namespace = std::fs::metadata("/proc/thread-self/ns/ipc").unwrap().ino();
     let name = json!(format!("ipc:[{namespace}]"));
     assert_fields(&find(&usage("instance")["groups"], "name", &name), json!({ "rss": 4096, "count": 1 }));
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn unlinked_objects_stay_below_dev_shm_in_any_order() {
+    std::fs::write("/dev/shm/x", [1; 4096]).unwrap();
+    let _open = std::fs::File::open("/dev/shm/x").unwrap();
+    std::fs::remove_file("/dev/shm/x").unwrap();
+    for column in ["source", "rss", "swap", "size", "count", "share"] {
+        let table = run(["usage", "--all", "--sort", column]).exits(0).stdout;
+        let names: Vec<&str> =
+            table.lines().map(|line| line.split("  ").find(|part| !part.is_empty()).unwrap()).collect();
+        let index = names.iter().position(|name| *name == "unlinked, still in use").unwrap();
+        assert_eq!(names[index - 1], "tmpfs /dev/shm", "--sort {column}: {table}");
+    }
 }
