@@ -26,7 +26,8 @@ pub(crate) const MANUAL: Manual = Manual {
             huge pages, only the number of resident pages is known, and that requires privilege.\n\n\
             For a POSIX object, cachestat(2) distinguishes swapped pages; this requires Linux 6.5 and write \
             permission on the object, or ownership of it. Otherwise, data is shown as resident if no swap is in \
-            use, else as unknown.",
+            use, else as unknown. Reserved pages that were never written (fallocate) then look like holes: if the \
+            object has such pages, both are shown as unknown.",
 };
 
 const PICTURE: &str = "Each character of the picture is an equal part of the segment:

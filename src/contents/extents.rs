@@ -30,9 +30,11 @@ pub(crate) fn extents(system: &System, source: &Source, object: &Object) -> Resu
         Backend::File(file, None) if !object.is_segment() && bisect(system, file, whole, &mut extents).is_ok() => {}
         Backend::File(_, attachment) => {
             extents.clear();
-            for part in source.parts(whole) {
-                match (part?, attachment) {
-                    (Part::Hole(hole), _) => push(&mut extents, hole, Residence::Untouched),
+            let parts = source.parts(whole).collect::<Result<Vec<_>, _>>()?;
+            let hole = residence_of_holes(&parts, object, system.page_size());
+            for part in parts {
+                match (part, attachment) {
+                    (Part::Hole(range), _) => push(&mut extents, range, hole),
                     // Only for data, since mincore takes time for each page.
                     (Part::Data(data), Some(attachment)) => {
                         split(&mut extents, data, &resident(attachment, data)?, Residence::Swapped);
@@ -50,6 +52,17 @@ pub(crate) fn extents(system: &System, source: &Source, object: &Object) -> Resu
         }
     }
     Ok(extents)
+}
+
+/// Returns what the holes of a file are: lseek(2) also reports pages as holes that fallocate(2) has allocated.
+fn residence_of_holes(parts: &[Part], object: &Object, page: u64) -> Residence {
+    let data =
+        parts.iter().map(|part| if let Part::Data(data) = part { data.length().next_multiple_of(page) } else { 0 });
+    let data: u64 = data.sum();
+    match object.as_posix() {
+        Some(posix) if posix.allocated > data => Residence::Unknown,
+        _ => Residence::Untouched,
+    }
 }
 
 /// Adds the parts of a file, as cachestat(2) counts their pages: a part with pages in several states is halved.

@@ -76,6 +76,7 @@ pub(crate) fn write_map(out: &mut impl Write, report: &MapReport, width: u64) ->
             let (symbol, name, bytes) = (residence.symbol(), residence.as_str(), size(total.into()));
             let (pages, page) = (counted(total.div_ceil(report.page_size), "page"), size(report.page_size.into()));
             let rss = report.rss.filter(|_| residence == Residence::Unknown);
+            let rss = rss.map(|rss| rss.saturating_sub(resident.next_multiple_of(report.page_size)));
             let rss = rss.map(|rss| format!(", {} of it resident", size(rss.into()))).unwrap_or_default();
             writeln!(out, "{symbol} {name:<9} {bytes:>5}  {pages} of {page}{rss}")?;
         }

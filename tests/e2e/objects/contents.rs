@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::{create, file_id};
 use crate::actor::{Actor, Request};
+use crate::fixtures::assert_fields;
 use crate::support::{NOBODY, Running, finish, run, run_with_input, shmadm, shmadm_as};
 
 #[apply(test)]
@@ -176,6 +177,25 @@ fn map_needs_only_permission_to_read() {
     std::fs::File::options().write(true).open(path).unwrap().write_all_at(b"1", 4096).unwrap();
     let report = finish(shmadm_as(NOBODY).args(["map", "/x", "--json"])).exits(0).json();
     assert_eq!((&report["resident"], &report["untouched"]), (&json!(4096), &json!(4096)));
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn reserved_pages_are_unknown_to_a_caller_who_may_not_write_the_object() {
+    run(["create", "/reserved", "--size", "64K", "--reserve", "--mode", "644"]).exits(0);
+    let path = "/dev/shm/reserved";
+    std::fs::File::options().write(true).open(path).unwrap().write_all_at(b"1", 4096).unwrap();
+    let map = || finish(shmadm_as(NOBODY).args(["map", "/reserved", "--json"])).exits(0).json();
+    let fields = json!({ "resident": 4096, "untouched": 0, "unknown": 15 * 4096, "rss": 16 * 4096 });
+    assert_fields(&map(), fields);
+    let shown = finish(shmadm_as(NOBODY).args(["map", "/reserved"])).exits(0).stdout;
+    assert!(shown.ends_with("? unknown     60K  15 pages of 4K, 60K of it resident\n"), "{shown}");
+    // Which of the holes it added are reserved is unknown too.
+    std::fs::File::options().write(true).open(path).unwrap().set_len(1 << 20).unwrap();
+    let fields = json!({ "resident": 4096, "untouched": 0, "unknown": (1 << 20) - 4096, "rss": 16 * 4096 });
+    assert_fields(&map(), fields);
+    let of_owner = json!({ "resident": 16 * 4096, "untouched": (1 << 20) - 16 * 4096, "unknown": 0 });
+    assert_fields(&run(["map", "/reserved", "--json"]).exits(0).json(), of_owner);
 }
 
 #[apply(test)]
