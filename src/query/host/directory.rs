@@ -39,7 +39,7 @@ impl ObjectDirectory {
     }
 
     /// Opens a directory of a process, whose symbolic links could lead anywhere and are not followed.
-    pub(super) fn of_process(proc: &Path, pid: i32, path: &Path, mnt_ns: Option<u64>) -> Result<Self, QueryError> {
+    pub(super) fn of_process(proc: &Path, pid: i32, path: &Path) -> Result<Self, QueryError> {
         let top = proc.join(format!("{pid}/root"));
         let shown = top.join(path.strip_prefix("/").unwrap_or(path));
         let root = sys::refer_through(&top).map_err(|errno| QueryError::Directory(shown.clone(), errno))?;
@@ -48,6 +48,7 @@ impl ObjectDirectory {
             let target = linked_objects(root.as_fd(), path);
             return Err(QueryError::Link { path: shown, target });
         }
+        let mnt_ns = procfs::mount_namespace_of(proc, &pid.to_string());
         Self::check(&shown, opened, pid.to_string(), mnt_ns, true)
     }
 

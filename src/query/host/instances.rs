@@ -31,8 +31,10 @@ pub(crate) fn instances(system: &System) -> Result<Instances, QueryError> {
     found.directories.extend(system.open_objects(Path::new(DEV_SHM)).ok());
     devices.extend(found.directories.iter().map(|directory| directory.device));
     for pid in procfs::pids(proc).map_err(QueryError::Namespaces)? {
-        let Some(namespace) = views.add(proc, &pid.to_string()) else { continue };
-        match ObjectDirectory::of_process(proc, pid, Path::new(DEV_SHM), Some(namespace)) {
+        if views.add(proc, &pid.to_string()).is_none() {
+            continue;
+        }
+        match ObjectDirectory::of_process(proc, pid, Path::new(DEV_SHM)) {
             Ok(mut directory) if devices.insert(directory.device) => {
                 directory.container = container_of(proc, &pid.to_string());
                 found.directories.push(directory);

@@ -157,9 +157,7 @@ impl System {
         }
         let directory = match &self.objects_place {
             ObjectsPlace::Path(path) => self.open_objects(path)?,
-            ObjectsPlace::Process(pid, path) => {
-                ObjectDirectory::of_process(&self.proc, *pid, path, self.mount_namespace(*pid))?
-            }
+            ObjectsPlace::Process(pid, path) => ObjectDirectory::of_process(&self.proc, *pid, path)?,
             ObjectsPlace::Unknown => return Err(QueryError::NoObjectDirectory),
         };
         Ok(self.cache.objects.get_or_init(|| directory))
@@ -170,11 +168,6 @@ impl System {
         let own = procfs::mount_namespace_of(&self.proc, "thread-self");
         // Processes of other pid namespaces can have created files in it.
         ObjectDirectory::open(path, own, !self.is_in_initial_pid_namespace())
-    }
-
-    /// Returns the number of the mount namespace of a process.
-    pub(in crate::query) fn mount_namespace(&self, pid: i32) -> Option<u64> {
-        procfs::mount_namespace_of(&self.proc, &pid.to_string())
     }
 
     /// Returns whether any page of the machine is in swap, or that is unknown.
