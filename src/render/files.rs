@@ -175,7 +175,7 @@ pub(crate) static BOTH: &[Column<Object>] = &[
 ];
 
 /// The default table with `--unlinked`.
-pub(crate) const FILE_UNLINKED: &[&str] = &["NAME", "OWNER", "SIZE", "RSS", "USERS", "PIDS", "COMMANDS"];
+pub(crate) const FILE_UNLINKED: &[&str] = &["OBJECT", "OWNER", "SIZE", "RSS", "USERS", "PIDS", "COMMANDS"];
 
 /// Columns that the tables with objects omit, in this order, if the terminal is too narrow.
 pub(crate) const FILE_DROP_ORDER: &[&str] = &["PRODUCT", "COMMAND", "MODE", "RSS", "IDLE", "OWNER", "CONTAINER"];

@@ -184,7 +184,7 @@ fn a_table_shows_what_names_an_object_without_a_name() {
         (&["--type", "memfd"][..], 2),
         (&["--type", "memfd", "--posix"], 2),
         (&["--type", "memfd", "--posix", "-o", "NAME,SIZE"], 2),
-        (&["--unlinked"], 1),
+        (&["--unlinked", "-o", "NAME,SIZE"], 1),
     ] {
         let table = run([&["list", "--pid", &pid, "--no-headings"], options].concat()).exits(0).stdout;
         let mut names: Vec<&str> = table.lines().map(|line| line.split_whitespace().next().unwrap()).collect();
