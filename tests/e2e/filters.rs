@@ -245,8 +245,9 @@ fn an_invalid_key_is_reported_with_what_the_command_accepts() {
 #[apply(test)]
 fn prune_warns_that_it_never_removes_what_a_process_has_attached() {
     let id = oracle::create(1, 4096, 0o600);
-    let _attached = Attached::new(id);
-    let pid = getpid().to_string();
+    let mut actor = Actor::start();
+    actor.attach(id);
+    let pid = actor.pid().to_string();
     let ran = run(["prune", "--unattached", "--older-than", "0s", "--yes", "--pid", &pid]).exits(0);
     ran.says("prune never removes attached segments");
     assert_eq!(ids(), [id]);
