@@ -8,9 +8,9 @@ use nix::errno::Errno;
 use super::create::{Creation, destroyed_on_exit};
 use super::existing::{exists, find_existing};
 use crate::error::{Error, Kind, program};
-use crate::explain::{Attempt, explain, ftok_key, memory_errnos};
+use crate::explain::{Attempt, explain, ftok_key};
 use crate::model::{Key, KeySpec, ShmId, Tally};
-use crate::query::{CAP_IPC_LOCK, System, count, has_capability, limits, lockable, rmid_forced};
+use crate::query::{CAP_IPC_LOCK, System, count, has_capability, limits, lockable, memory_errnos, rmid_forced};
 use crate::sys::{self, CreateFlags, SysError};
 
 #[derive(Clone, Copy, Debug)]

@@ -14,7 +14,7 @@ use crate::explain::{
     NO_CHOWN, cannot_open, file_in_use, seal_cause, unmapped_id, why_unknown, with_read_only_cause, with_size_cause,
 };
 use crate::model::{Object, Seal, Size};
-use crate::query::{Account, OpenError, System, refer_to_file, size_errno};
+use crate::query::{Account, OpenError, System, refer_to_file};
 use crate::sys::{self, Opening};
 
 /// Converts the caller's ids to those of the current user namespace.
@@ -43,19 +43,15 @@ pub(super) fn set_file(system: &System, seen: &Object, change: Change) -> Result
     let file = refer_to_file(system, seen).map_err(|error| cannot_open(system, seen, "change", error))?;
     let path = sys::descriptor_path(file.as_fd());
     if let Some(size) = change.size {
+        let too_large = |_| with_size_cause(system, failed(Errno::EFBIG, "ftruncate"), size, Errno::EFBIG);
+        let length = i64::try_from(size).map_err(too_large)?;
         let now = sys::stat_file(file.as_fd()).map_err(|errno| failed(errno, "statx"))?;
-        // Beyond RLIMIT_FSIZE, ftruncate would also raise SIGXFSZ.
-        if size > now.size
-            && let Some(errno) = size_errno(system, size)
-        {
-            return Err(with_size_cause(system, failed(errno, "ftruncate"), size, errno));
-        }
         let must_be_unused = size < now.size && !change.force;
         let leased = if must_be_unused { open_unused(system, seen, file.as_fd(), size)? } else { None };
         let denied = |errno| cannot_open(system, seen, "change", OpenError::Call(errno));
         let open = || sys::open_referred(file.as_fd(), Opening::Write).map_err(denied);
         let opened = leased.map_or_else(open, Ok)?;
-        ftruncate(&opened, size.cast_signed()).map_err(|errno| {
+        ftruncate(&opened, length).map_err(|errno| {
             let seal = if size < now.size { Seal::Shrink } else { Seal::Grow };
             with_size_cause(system, denied_by(seal, opened.as_fd(), failed(errno, "ftruncate"), errno), size, errno)
         })?;

@@ -14,13 +14,13 @@ use super::address::{explain_address, explain_detach, explain_rounded_address, s
 use super::attempt::Attempt;
 use super::huge::{explain_huge_privilege, explain_missing_huge_page};
 use super::key::{explain_existing, explain_missing_key};
-use super::memory::{explain_mapping_limit, explain_no_memory, memory_errnos};
+use super::memory::{explain_mapping_limit, explain_no_memory};
 use super::open::explain_file;
 use super::space::{add_full_limits, explain_no_space};
 use crate::error::{Error, Hint, Kind, again, program, shmadm, sysctl};
 use crate::model::{Key, Limits, Needs, ShmId, Size};
 use crate::procfs;
-use crate::query::{System, huge_page_sizes, key_exists, limits, lookup};
+use crate::query::{System, huge_page_sizes, key_exists, limits, lookup, memory_errnos};
 use crate::sys::{self, Address, CreateFlags, IPC_INFO, SHM_STAT, SHM_STAT_ANY, SysError};
 
 /// The cause of EFAULT.

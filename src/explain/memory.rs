@@ -8,8 +8,8 @@ use super::address::{end_of_addresses, suggest_any_address};
 use crate::error::{Error, again, program, sysctl};
 use crate::model::Size;
 use crate::procfs;
-use crate::query::{Resource, System, caller_limit, huge_page_pool, may_use_huge_pages};
-use crate::sys::{Address, CreateFlags};
+use crate::query::{Resource, System, caller_limit};
+use crate::sys::Address;
 
 /// vm.overcommit_memory: never reserve more than the limit, even with SHM_NORESERVE.
 const OVERCOMMIT_NEVER: u64 = 2;
@@ -31,27 +31,6 @@ pub(super) fn explain_no_memory(system: &System, error: Error, size: u64) -> Err
     }
     // Filling it would need that memory.
     error.hint("create it without allocating or reserving memory", again("--no-reserve").without(&["fill"]))
-}
-
-/// Returns the errnos with which shmget(2) would fail for lack of memory or huge pages, in the order of the kernel's checks.
-/// What /proc or the kernel does not show is taken to be sufficient.
-pub(crate) fn memory_errnos(system: &System, size: u64, flags: CreateFlags) -> Vec<Errno> {
-    let Some(page) = flags.huge else {
-        if i64::try_from(size).is_err() {
-            return vec![Errno::EINVAL];
-        }
-        // The heuristic mode refuses only what could never fit. The strict one depends on all processes.
-        let is_heuristic = procfs::sysctl(system.proc(), "vm/overcommit_memory") == Some(0);
-        let exceeds = || procfs::memory_total(system.proc()).is_some_and(|total| size > total);
-        return if is_heuristic && !flags.no_reserve && exceeds() { vec![Errno::ENOMEM] } else { Vec::new() };
-    };
-    let page = page.or_else(|| system.huge_page_size());
-    let Some((page, pool)) = page.and_then(|page| Some((page, huge_page_pool(page)?))) else {
-        return vec![Errno::EINVAL];
-    };
-    let denied = (!may_use_huge_pages(system)).then_some(Errno::EPERM);
-    let lacking = (!flags.no_reserve && size.div_ceil(page) > pool.available()).then_some(Errno::ENOMEM);
-    denied.into_iter().chain(lacking).collect()
 }
 
 /// Returns the cause if the kernel accounts memory strictly.

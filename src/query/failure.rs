@@ -26,8 +26,8 @@ pub(crate) enum QueryError {
     NoMemorySum,
     /// The directory of POSIX objects cannot be opened or listed.
     Directory(PathBuf, Errno),
-    /// The directory of POSIX objects of another process, or one above it, is a symbolic link; `target` is what it leads to
-    /// there, if that has objects.
+    /// The directory of POSIX objects of another process, or one above it, is a symbolic link; `target` is what it
+    /// leads to there, if that has objects.
     Link { path: PathBuf, target: Option<PathBuf> },
     /// It is not known which directory has the POSIX objects of the IPC namespace that was entered.
     NoObjectDirectory,

@@ -1,10 +1,10 @@
-//! Limits of the IPC namespace, and of the sizes of objects.
+//! Limits of the IPC namespace, and of the sizes of segments and objects.
 
 use super::failure::QueryError;
-use super::host::{Resource, System, caller_limit};
+use super::host::{Resource, System, caller_limit, huge_page_pool, may_use_huge_pages};
 use crate::model::Limits;
 use crate::procfs;
-use crate::sys::{self, Errno};
+use crate::sys::{self, CreateFlags, Errno};
 
 /// Reads the limits from IPC_INFO, or from /proc/sys if that is denied.
 pub(crate) fn limits(system: &System) -> Result<Limits, QueryError> {
@@ -27,6 +27,27 @@ pub(crate) fn size_errno(system: &System, size: u64) -> Option<Errno> {
     }
     let space = system.objects().and_then(|directory| directory.space()).ok()?;
     (space.is_huge && !size.is_multiple_of(space.page)).then_some(Errno::EINVAL)
+}
+
+/// Returns the errnos with which shmget(2) would fail for lack of memory or huge pages, in the order of the kernel's
+/// checks. What /proc or the kernel does not show is taken to be sufficient.
+pub(crate) fn memory_errnos(system: &System, size: u64, flags: CreateFlags) -> Vec<Errno> {
+    let Some(page) = flags.huge else {
+        if i64::try_from(size).is_err() {
+            return vec![Errno::EINVAL];
+        }
+        // The heuristic mode refuses only what could never fit. The strict one depends on all processes.
+        let is_heuristic = procfs::sysctl(system.proc(), "vm/overcommit_memory") == Some(0);
+        let exceeds = || procfs::memory_total(system.proc()).is_some_and(|total| size > total);
+        return if is_heuristic && !flags.no_reserve && exceeds() { vec![Errno::ENOMEM] } else { Vec::new() };
+    };
+    let page = page.or_else(|| system.huge_page_size());
+    let Some((page, pool)) = page.and_then(|page| Some((page, huge_page_pool(page)?))) else {
+        return vec![Errno::EINVAL];
+    };
+    let denied = (!may_use_huge_pages(system)).then_some(Errno::EPERM);
+    let lacking = (!flags.no_reserve && size.div_ceil(page) > pool.available()).then_some(Errno::ENOMEM);
+    denied.into_iter().chain(lacking).collect()
 }
 
 /// Returns whether `kernel.shm_rmid_forced` is on, so that segments are destroyed at the last detach; `None` if /proc

@@ -25,7 +25,7 @@ pub(crate) use filter::{DEFAULT_MIN_IDLE, Filter, KeyFilter, Pattern};
 pub(crate) use host::*;
 pub(crate) use identify::{add_products, add_servers, identify};
 pub(crate) use inventory::{as_semaphore, call_stat, each, find_by_key, inventory, key_exists, lookup};
-pub(crate) use limits::{limits, rmid_forced, size_errno};
+pub(crate) use limits::{limits, memory_errnos, rmid_forced, size_errno};
 pub(crate) use objects::{
     OpenError, add_reason, add_users, anonymous_objects, needed_by, open_file, posix_objects, posix_objects_by_id,
     posix_objects_in, probe, refer_to_file, unlinked_objects, unlinked_objects_in,

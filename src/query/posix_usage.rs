@@ -44,8 +44,8 @@ pub(crate) fn posix_usage_in(
 /// Returns how much of a file system is used; `named` are the objects that have a name, and `others` the other files
 /// that take space, perhaps with those of more file systems.
 ///
-/// What is used beyond them belongs to objects without a name. That is unknown if the file system counts nothing (size=0),
-/// if a directory in it cannot be read, and if this directory does not show all of it.
+/// What is used beyond them belongs to objects without a name. That is unknown if the file system counts nothing
+/// (size=0), if a directory in it cannot be read, and if this directory does not show all of it.
 fn usage_of(
     system: &System,
     directory: &ObjectDirectory,

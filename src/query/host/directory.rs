@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::model::{Device, HugePages};
+use crate::model::{Device, HugePages, ObjectName};
 use crate::procfs::{self, Mount};
 use crate::query::failure::QueryError;
 use crate::sys::{self, Errno, FileSystem};
@@ -24,7 +24,8 @@ pub(crate) struct ObjectDirectory {
     pub(crate) device: Device,
     /// Whether it is on hugetlbfs.
     pub(crate) is_huge: bool,
-    /// Whether processes of another pid namespace can have created its files: pids in names may mean other processes here.
+    /// Whether processes of another pid namespace can have created its files: pids in names may mean other processes
+    /// here.
     pub(crate) is_foreign: bool,
     /// The mount namespace in which the directory has its path.
     pub(crate) mnt_ns: Option<u64>,
@@ -33,6 +34,11 @@ pub(crate) struct ObjectDirectory {
 }
 
 impl ObjectDirectory {
+    /// Returns the path of a name in it.
+    pub(crate) fn path_of(&self, name: &ObjectName) -> PathBuf {
+        self.path.join(name.file_name())
+    }
+
     /// Opens a directory of the caller's mount namespace.
     pub(super) fn open(path: &Path, mnt_ns: Option<u64>, is_foreign: bool) -> Result<Self, QueryError> {
         Self::check(path, sys::open_directory(path), "thread-self".to_owned(), mnt_ns, is_foreign)
@@ -82,8 +88,8 @@ impl ObjectDirectory {
         Some((mounts.swap_remove(index), is_covered))
     }
 
-    /// Returns whether it shows its whole file system: it is its root (a bind mount of a directory below is not), and no
-    /// other mount covers a part of it. Also returns which files of a tmpfs get huge pages.
+    /// Returns whether it shows its whole file system: it is its root (a bind mount of a directory below is not), and
+    /// no other mount covers a part of it. Also returns which files of a tmpfs get huge pages.
     pub(crate) fn describe_mount(&self, proc: &Path) -> (bool, Option<HugePages>) {
         let parent = sys::stat_entry(self.as_fd(), OsStr::new(".."));
         let is_mount_point = parent.is_ok_and(|parent| parent.file.device != self.device);

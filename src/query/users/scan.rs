@@ -140,8 +140,8 @@ pub(super) fn inode_of(id: ShmId) -> u64 {
     u64::from(id.raw().cast_unsigned())
 }
 
-/// Scans processes until `needed` mappings were found in the IPC namespace `namespace`; with `None` all of them, in several
-/// threads.
+/// Scans processes until `needed` mappings were found in the IPC namespace `namespace`; with `None` all of them, in
+/// several threads.
 pub(super) fn scan(
     system: &System,
     pids: impl IntoIterator<Item = i32>,
