@@ -16,7 +16,7 @@ use nix::sys::stat::{Mode, fstat, fstatat, stat};
 use nix::sys::statfs::{FsType, fstatfs};
 use nix::unistd::geteuid;
 
-use crate::error::{Error, FILE_TOO_LARGE, Kind, again};
+use crate::error::{Error, Kind, again};
 use crate::model::path_text;
 use crate::sys;
 
@@ -102,8 +102,7 @@ pub(super) fn failed(named: &Path, error: &io::Error, call: &'static str) -> Err
     match error.kind() {
         io::ErrorKind::PermissionDenied => failed.cause("the caller has no write permission there"),
         io::ErrorKind::StorageFull => failed.cause("the file system is full"),
-        io::ErrorKind::FileTooLarge => failed.cause(FILE_TOO_LARGE),
-        _ => failed,
+        _ => failed.with_full_cause(),
     }
 }
 

@@ -8,7 +8,7 @@ use super::checksum::{Piece, split_zeros};
 use super::range::Range;
 use super::source::{Part, Source};
 use super::transfer::{Progress, Sink, failed, fault, interrupted};
-use crate::error::{Error, FILE_TOO_LARGE, Kind};
+use crate::error::{Error, Kind};
 use crate::explain::{NO_WRITE, WRITE_SEALS, explain_full_directory, seal_cause};
 use crate::query::System;
 use crate::sys::{self, Attachment, Errno, widen_pipe};
@@ -45,7 +45,7 @@ pub(crate) fn copy_in<'a>(to: impl Into<Sink<'a>>, offset: u64, bytes: &[u8]) ->
                         return Err(match errno {
                             Errno::EINVAL if is_huge() => error.cause(NO_WRITE),
                             Errno::ENOSPC => explain_full_directory(error, file.as_fd(), "its file system"),
-                            Errno::EFBIG => error.cause(FILE_TOO_LARGE),
+                            Errno::EFBIG => error.with_full_cause(),
                             Errno::EPERM => match seal_cause(file.as_fd(), WRITE_SEALS) {
                                 Some(cause) => error.cause(cause),
                                 None => error,

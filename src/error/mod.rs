@@ -69,10 +69,6 @@ impl Kind {
     }
 }
 
-/// Why a file cannot grow (EFBIG).
-pub(crate) const FILE_TOO_LARGE: &str =
-    "it would exceed the limit of this process (`ulimit -f`) or the maximum file size of the file system";
-
 /// A failure: what was attempted, why it failed, and which commands help.
 #[derive(Clone, Debug)]
 pub(crate) struct Error {
@@ -194,7 +190,9 @@ impl Error {
     pub(crate) fn with_full_cause(self) -> Self {
         match self.source.map(|source| source.errno) {
             Some(Errno::ENOSPC) => self.cause("the device or file system is full"),
-            Some(Errno::EFBIG) => self.cause(FILE_TOO_LARGE),
+            Some(Errno::EFBIG) => self.cause(
+                "it would exceed the limit of this process (`ulimit -f`) or the maximum file size of the file system",
+            ),
             _ => self,
         }
     }
