@@ -111,8 +111,8 @@ fn no_holder(system: &System, seen: &Object, pid: Option<i32>, ours: &[i32]) -> 
     suggest_who(system, seen).into_iter().fold(refusal, Error::with)
 }
 
-/// Returns the hint to list the processes that use an object: with `sudo` if the caller may not inspect them, and none if
-/// they cannot be found.
+/// Returns the hint to list the processes that use an object: with `sudo` if the caller may not inspect them, and none
+/// if they cannot be found.
 fn suggest_who(system: &System, object: Object) -> Option<Hint> {
     let mut found = [object];
     // Without the processes, there is no hint.

@@ -72,8 +72,7 @@ pub(super) fn directory_refusal(system: &System, seen: &Object) -> Error {
             .hint("list the processes that use files in it", shmadm("who").arg(ident.typed()));
     match (system.objects(), &seen.posix().name) {
         (Ok(directory), Some(name)) => {
-            let path = directory.path.join(name.file_name());
-            error.hint("remove it and everything in it", program("rm").arg("-r").arg(path))
+            error.hint("remove it and everything in it", program("rm").arg("-r").arg(directory.path_of(name)))
         }
         _ => error,
     }

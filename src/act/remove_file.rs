@@ -181,8 +181,8 @@ fn remove_unused(
     Ok(results)
 }
 
-/// Scans the processes and returns, for each object, whether a process uses it. Returns `None` if no user was found, but
-/// not all processes can be inspected or files are in flight in Unix sockets, where only a lease shows them.
+/// Scans the processes and returns, for each object, whether a process uses it. Returns `None` if no user was found,
+/// but not all processes can be inspected or files are in flight in Unix sockets, where only a lease shows them.
 pub(super) fn find_use(system: &System, seen: &[&Object]) -> Result<Vec<Option<bool>>, Error> {
     let mut objects: Vec<Object> = seen.iter().map(|object| (*object).clone()).collect();
     add_users(system, &mut objects, Needs::ATTACHERS)?;

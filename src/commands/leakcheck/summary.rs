@@ -1,10 +1,11 @@
 //! What `leakcheck` prints about leaks, on standard error.
 
 use std::collections::HashSet;
+use std::ffi::OsString;
 
 use super::LeakcheckArgs;
 use crate::commands::{Context, path_argument};
-use crate::error::{Hint, again, program, shmadm};
+use crate::error::{Hint, Invocation, again, program, shmadm};
 use crate::model::{FileType, Isolation, Leak, LeakCheck, LeakOutcome, Leaks, Object, Size, counted, first_names};
 use crate::render::{leak_line, object_leak_line};
 
@@ -70,28 +71,35 @@ fn print_objects(args: &LeakcheckArgs, context: &mut Context, check: &LeakCheck)
     } else if args.rm && (has_leaked || has_others) {
         context.ui.status("no object was removed: --rm and --strict remove segments only");
     }
-    let hints = [
-        ("remove them", leaked_objects, check.objects_are_shared),
-        ("remove them if no other job needs them", unattributed_objects, args.rm),
-    ];
-    for (text, list, is_needed) in hints {
-        let is_removable = |object: &&Object| object.posix().name.is_some() && object.posix().in_use() != Some(true);
-        let named = list.iter().filter(is_removable);
-        let (directories, files): (Vec<&Object>, Vec<&Object>) =
-            named.partition(|object| object.posix().file_type == FileType::Dir);
-        if is_needed && !files.is_empty() {
-            let files = files.iter().take(MAX_IDS);
-            let command = files.fold(shmadm("rm"), |command, object| command.arg(object.ident().typed()));
-            context.ui.hint(Hint::new(text, command));
-        }
-        if let ([directory, ..], Ok(parent)) = (&directories[..], context.system.objects())
-            && let Some(name) = directory.posix().name.as_ref().filter(|_| is_needed)
-        {
-            let command = program("rm").arg("-r").arg(parent.path.join(name.file_name()));
-            context.ui.hint(Hint::new("remove it and everything in it", command));
-        }
+    if check.objects_are_shared {
+        hint_removal_of_objects(context, leaked_objects, "");
+    }
+    if args.rm {
+        hint_removal_of_objects(context, unattributed_objects, " if no other job needs them");
     }
     has_leaked || has_others
+}
+
+/// Hints at how to remove objects that are not in use. `rm` refuses directories.
+fn hint_removal_of_objects(context: &mut Context, objects: &[Object], condition: &str) {
+    let Ok(directory) = context.system.objects() else { return };
+    let (mut files, mut directories): (Vec<OsString>, Vec<OsString>) = (Vec::new(), Vec::new());
+    for object in objects.iter().filter(|object| object.posix().in_use() != Some(true)) {
+        match (&object.posix().name, object.posix().file_type) {
+            (Some(name), FileType::Dir) => directories.push(directory.path_of(name).into()),
+            (Some(_), _) => files.push(object.ident().typed()),
+            (None, _) => {}
+        }
+    }
+    for (text, command, targets) in [
+        ("remove them", shmadm("rm"), files),
+        ("remove directories and everything in them", program("rm").arg("-r"), directories),
+    ] {
+        if !targets.is_empty() {
+            let command = targets.into_iter().take(MAX_IDS).fold(command, Invocation::arg);
+            context.ui.hint(Hint::new(format!("{text}{condition}"), command));
+        }
+    }
 }
 
 /// Returns the numbers and sizes of leaked and unattributed segments.

@@ -65,12 +65,16 @@ fn objects_that_the_command_creates_are_leaked() {
 
 #[apply(test)]
 #[requires(Root)]
-fn a_directory_that_the_command_creates_is_leaked() {
-    let (ran, report) = reported(&["--isolate", "never"], "mkdir /dev/shm/folder; exec touch /dev/shm/folder/file");
-    ran.exits(65)
-        .says("leaked: object /folder")
-        .says("hint: remove it and everything in it: `rm -r /dev/shm/folder`\n");
-    assert_eq!(objects(&report), [vec!["/folder".to_owned()], vec![]]);
+fn directories_that_the_command_creates_are_leaked() {
+    let script = "cd /dev/shm; mkdir folder other; touch file; exec touch folder/file";
+    let (ran, report) = reported(&["--isolate", "never"], script);
+    let ran = ran.exits(65).says("leaked: object /folder").says("hint: remove them: `shmadm rm /file`\n");
+    let hint = ran.stderr.lines().find(|line| line.contains("`rm -r")).unwrap();
+    let directories = hint.strip_prefix("hint: remove directories and everything in them: `rm -r ").unwrap();
+    let mut directories: Vec<&str> = directories.trim_end_matches('`').split(' ').collect();
+    directories.sort_unstable();
+    assert_eq!(directories, ["/dev/shm/folder", "/dev/shm/other"]);
+    assert_eq!(objects(&report), [["/file", "/folder", "/other"].map(str::to_owned).to_vec(), vec![]]);
 }
 
 #[apply(test)]
