@@ -116,7 +116,8 @@ impl FilterArgs {
         options.into_iter().filter_map(|(option, is_given)| is_given.then_some(option)).collect()
     }
 
-    /// Fails if a plain number of `--exclude` is not the id of any of these objects, but a key: that segment is not excluded.
+    /// Fails if a plain number of `--exclude` is not the id of any of these objects, but a key: that segment is not
+    /// excluded.
     pub(crate) fn check_exclude(&self, objects: &[Object]) -> Result<(), Error> {
         let segments: Vec<_> = objects.iter().filter_map(Object::as_sysv).collect();
         let as_key = |target: &Target| match target.name {

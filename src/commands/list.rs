@@ -161,7 +161,8 @@ impl ListArgs {
         }
     }
 
-    /// Returns whether segments can be printed as they are read. Sorting, a scan for all objects at once, and the check of
+    /// Returns whether segments can be printed as they are read. Sorting, a scan for all objects at once, and the check
+    /// of
     /// `--exclude` require the whole list.
     fn can_stream(&self, sort: Option<&Column<Object>>, needs: Needs, filter: &Filter) -> bool {
         let is_sorted = sort.is_some() || self.reverse;

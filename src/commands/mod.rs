@@ -193,8 +193,8 @@ fn resolve_all(context: &Context, targets: &[Target], needs: Needs) -> Resolved 
     resolved
 }
 
-/// If nothing was found, returns the error that covers all failures. Different ones are listed by a JSON report; without
-/// one, all but the last are printed, and that is returned with their common kind.
+/// If nothing was found, returns the error that covers all failures. Different ones are listed by a JSON report;
+/// without one, all but the last are printed, and that is returned with their common kind.
 fn check_any_found(context: &mut Context, any: bool, failed: &[(String, Error)]) -> Result<(), Error> {
     match Exit::of(failed.iter().map(|(_, error)| error.kind)) {
         Exit::Failed(kind) if !any => {

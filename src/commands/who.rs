@@ -83,7 +83,8 @@ pub(crate) struct WhoArgs {
 
 pub(crate) fn run(args: &WhoArgs, context: &mut Context) -> Result<Exit, Error> {
     let filter = args.filters.filter()?;
-    let are_objects = !args.all && are_objects(context.format, &args.segments)? || filter.selects_only_objects();
+    let are_named = !args.all && are_objects(context.format, &args.segments)?;
+    let are_objects = are_named || filter.selects_only_objects();
     let (mut failures, mut files) = (Vec::new(), Some(Vec::new()));
     let found = if args.all_ns {
         context.ui.status(ONLY_SEGMENTS);

@@ -138,8 +138,8 @@ impl Kept {
     }
 
     /// Describes them with the options that would select them; `None` if there are none. `least` is the idle time that
-    /// was required, `owners` are the options that selected users; `users` are the processes that have the attached ones attached, and
-    /// those that use POSIX objects.
+    /// was required, `owners` are the options that selected users; `users` are the processes that have the attached
+    /// ones attached, and those that use POSIX objects.
     pub(crate) fn describe(&self, least: Duration, owners: &[&str], users: [&str; 2]) -> Option<String> {
         let least = if least < Duration::from_secs(1) { format!("{least:?}") } else { duration(least.as_secs()) };
         let is_one = |reason| self.count(reason) == 1;

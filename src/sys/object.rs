@@ -182,7 +182,8 @@ pub(crate) enum Opening {
 }
 
 /// Opens the file that a descriptor of [`refer_to`] refers to, even if its name has changed or is gone. Except with
-/// [`Opening::InspectNow`], [`Opening::InspectUnseen`] and for a lease, it waits for a lease that another process holds.
+/// [`Opening::InspectNow`], [`Opening::InspectUnseen`] and for a lease, it waits for a lease that another process
+/// holds.
 pub(crate) fn open_referred(file: BorrowedFd<'_>, how: Opening) -> Result<OwnedFd, Errno> {
     let path = descriptor_path(file);
     let open = |flags: OFlags| fs::open(&path, flags | OFlags::CLOEXEC, Mode::empty()).map_err(errno);

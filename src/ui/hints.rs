@@ -1,18 +1,18 @@
 //! Completes the commands in hints, so that they run as printed.
 //!
-//! A command that repeats the user's own keeps all options that still apply. With `--ns` or `--dir`, every command gets the
-//! same: without it, it would act on another segment with the same id, or on another object with the same name. Only a hint
-//! that leaves the option out does not get it. Options that change only the output, such as `--json` and `--quiet`, are
-//! kept only when the user's own command is repeated: any other command prints something else. If no command would work for this caller, the hint is only a sentence, or
-//! omitted.
+//! A command that repeats the user's own keeps all options that still apply. With `--ns` or `--dir`, every command gets
+//! the same: without it, it would act on another segment with the same id, or on another object with the same name.
+//! Only a hint that leaves the option out does not get it. Options that change only the output, such as `--json` and
+//! `--quiet`, are kept only when the user's own command is repeated: any other command prints something else. If no
+//! command would work for this caller, the hint is only a sentence, or omitted.
 
 use std::ffi::OsString;
 use std::fs::File;
 
 use crate::error::{Hint, Invocation, Privilege, Program};
 
-/// A longer command line is not repeated in hints, such as one with many targets or a long text. A command with the longest
-/// name of an object, 255 bytes, is shorter, also if each byte is escaped (`\377`).
+/// A longer command line is not repeated in hints, such as one with many targets or a long text. A command with the
+/// longest name of an object, 255 bytes, is shorter, even if each byte is escaped (`\377`).
 const MAX_LINE: usize = 256 + 4 * 255;
 
 /// The user's command line.
