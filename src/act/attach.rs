@@ -6,7 +6,7 @@ use crate::error::{Error, Kind, shmadm};
 use crate::explain::{Attempt, cannot_map, explain, open_to_map};
 use crate::model::{Access, Object};
 use crate::query::{System, rmid_forced};
-use crate::sys::{Address, Attachment, MappedFile};
+use crate::sys::{Address, Attachment, Held, MappedFile};
 
 /// How long an attachment is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,10 +48,28 @@ pub(crate) fn attach(
         .map_err(|error| explain(system, &Attempt::Attach { id, access, exec, address, remap: false }, error))
 }
 
-/// Maps a POSIX object.
-pub(crate) fn map(system: &System, object: &Object, access: Access, exec: bool) -> Result<MappedFile, Error> {
+/// Attaches a segment, or maps a POSIX object, until the user or a signal ends it.
+pub(crate) fn hold(
+    system: &System,
+    object: &Object,
+    access: Access,
+    address: Address,
+    exec: bool,
+) -> Result<Held, Error> {
+    if object.is_segment() {
+        return attach(system, object, access, address, exec, Lifetime::Persistent).map(Held::Segment);
+    }
     let file = open_to_map(system, object, access)?;
-    MappedFile::new(file.as_fd(), access, exec).map_err(|error| cannot_map(system, object, error))
+    let mapped = MappedFile::new(file.as_fd(), access, exec);
+    mapped.map(Held::Object).map_err(|error| cannot_map(system, object, error))
+}
+
+/// Detaches or unmaps, and reports a failure that dropping it would ignore.
+pub(crate) fn release(system: &System, held: Held) -> Result<(), Error> {
+    match held {
+        Held::Segment(attachment) => detach_checked(system, attachment),
+        Held::Object(_) => Ok(()),
+    }
 }
 
 /// Detaches, and reports a failure that dropping the attachment would ignore.

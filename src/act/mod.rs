@@ -18,7 +18,7 @@ mod set;
 mod set_file;
 
 pub(crate) use aside::{aside_name, restore_aside};
-pub(crate) use attach::{Lifetime, attach, detach_checked, map};
+pub(crate) use attach::{Lifetime, attach, detach_checked, hold, release};
 pub(crate) use create::{Creation, Opened, PendingSegment, create, create_here, create_with};
 pub(crate) use create_file::{NewObject, create_file};
 pub(crate) use destination::{is_root_or_caller, own_link_target};

@@ -16,7 +16,7 @@ use super::remove_failure::Failure;
 use super::remove_file::remove_file;
 use crate::error::{Error, Kind, again, shmadm};
 use crate::explain::{Attempt, attached_refusal, explain, gone, holders};
-use crate::model::{FileType, Needs, Object, ObjectKind, Outcome, ShmId, State, SysV};
+use crate::model::{Needs, Object, ObjectKind, Outcome, ShmId, State, SysV};
 use crate::query::{System, lookup, may_control, state_now};
 use crate::sys::{self, SysError};
 
@@ -81,7 +81,7 @@ impl Removed {
 pub(crate) fn remove(system: &System, seen: &Object, how: Removal) -> Result<Removed, Error> {
     let result = match &seen.kind {
         ObjectKind::SysV(sysv) => remove_segment(system, seen, sysv, how).map(Removed::from),
-        ObjectKind::Posix(posix) if posix.file_type == FileType::Dir => return Err(directory_refusal(system, seen)),
+        ObjectKind::Posix(_) if seen.is_directory() => return Err(directory_refusal(system, seen)),
         ObjectKind::Posix(_) => remove_file(system, seen, how),
     };
     if how.dry_run { result.map_err(would_fail) } else { result }

@@ -19,7 +19,7 @@ use super::program::{Globals, program};
 use super::table::find;
 use super::ui;
 use crate::error::{Exit, quoted};
-use crate::model::{FileType, Measure, Needs, Object, ObjectKind, Size, State};
+use crate::model::{Measure, Needs, Object, ObjectKind, Size, State};
 use crate::process::enterable_namespaces;
 use crate::query::{
     CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_IPC_OWNER, CAP_SYS_ADMIN, Capability, DEV_SHM, Namespace, System, capability,
@@ -175,7 +175,7 @@ impl Live<'_> {
         // Their state would require a scan of all processes.
         let mut files = posix_objects(&self.system, Needs::NAMES).unwrap_or_default();
         files.sort_by_key(Object::ident);
-        objects.extend(files.into_iter().filter(|object| object.posix().file_type != FileType::Dir));
+        objects.extend(files.into_iter().filter(|object| !object.is_directory()));
         objects
     }
 

@@ -4,10 +4,9 @@ use clap::Args;
 use clap::builder::{OsStringValueParser, PossibleValuesParser, TypedValueParser};
 
 use super::{Context, usage_error};
-use crate::contents::{Allocation, Opening, Range, Source};
 use crate::error::{Error, Exit};
 use crate::explain::{resolve, unmapped_id};
-use crate::model::{Access, KeySpec, Needs, Object, Target};
+use crate::model::{KeySpec, Needs, Object, Target};
 use crate::query::{self, Account, System};
 use crate::render::{COLUMNS, Column, TableStyle, TimeStyle, select};
 
@@ -24,42 +23,6 @@ pub(crate) struct ObjectArg {
 impl ObjectArg {
     pub(crate) fn resolve(&self, context: &Context, needs: Needs) -> Result<Object, Error> {
         resolve(&context.system, &self.target, needs)
-    }
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct SourceArgs {
-    /// Read via another process's attachment, changing no times (privileged)
-    #[arg(long)]
-    peek: bool,
-
-    /// Allow reading to allocate memory for untouched pages
-    #[arg(long, conflicts_with = "peek")]
-    allow_allocation: bool,
-}
-
-impl SourceArgs {
-    /// Opens an object to read `length` bytes at `offset`, or up to the end.
-    pub(crate) fn open(
-        &self,
-        context: &mut Context,
-        object: &Object,
-        offset: u64,
-        length: Option<u64>,
-    ) -> Result<Source, Error> {
-        if !object.is_segment() {
-            return Source::file(&context.system, object, Opening::Inspect);
-        }
-        if self.peek {
-            return Source::via_peer(&context.system, object);
-        }
-        let attachment = context.attach(object, Access::ReadOnly)?;
-        let range = Range::within(attachment.id(), attachment.size(), offset, length)?;
-        Source::attached(&context.system, attachment, range, self.allocation())
-    }
-
-    pub(crate) fn allocation(&self) -> Allocation {
-        if self.allow_allocation { Allocation::Allowed } else { Allocation::Refused }
     }
 }
 

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::args::ObjectArg;
 use super::{Context, Manual, exit_after, usage_error};
-use crate::act::{self, Address, Lifetime};
+use crate::act::{self, Address};
 use crate::error::{Error, Exit};
 use crate::explain::suggest_any_address;
 use crate::model::{Access, Needs, NewAttachment, Object, Size, parse_duration, parse_integer};
@@ -74,12 +74,11 @@ pub(crate) fn run(args: &AttachArgs, context: &mut Context) -> Result<Exit, Erro
     let address = args.address(context)?;
     let access = if args.read_only { Access::ReadOnly } else { Access::ReadWrite };
     let object = args.segment.resolve(context, Needs::empty())?;
-    if object.is_segment() {
-        context.warn_of_lost_record(&object);
-        warn_of_last_detach(context, &object);
-    } else if args.address.is_some() {
+    if args.address.is_some() && !object.is_segment() {
         return Err(usage_error("--address is only for segments"));
     }
+    context.warn_of_lost_record(&object);
+    warn_of_last_detach(context, &object);
     let interrupts = Interrupts::watch()?;
     if args.background {
         let hold = Hold { access, exec: args.exec, address, duration: args.duration };
@@ -94,18 +93,11 @@ pub(crate) fn run(args: &AttachArgs, context: &mut Context) -> Result<Exit, Erro
     }
     let pid = i32::try_from(std::process::id()).unwrap_or_default();
     let ident = object.ident();
-    let attached = |address, size| NewAttachment { ident: ident.clone(), pid, address, size, access, exec: args.exec };
-    let outcome = if object.is_segment() {
-        let attachment = act::attach(&context.system, &object, access, address, args.exec, Lifetime::Persistent)?;
-        report(args, context, &attached(attachment.address(), attachment.size()))?;
-        let outcome = interrupts.wait(args.duration, None)?;
-        act::detach_checked(&context.system, attachment)?;
-        outcome
-    } else {
-        let mapped = act::map(&context.system, &object, access, args.exec)?;
-        report(args, context, &attached(mapped.address(), mapped.size()))?;
-        interrupts.wait(args.duration, None)?
-    };
+    let held = act::hold(&context.system, &object, access, address, args.exec)?;
+    let (address, size) = (held.address(), held.size());
+    report(args, context, &NewAttachment { ident: ident.clone(), pid, address, size, access, exec: args.exec })?;
+    let outcome = interrupts.wait(args.duration, None)?;
+    act::release(&context.system, held)?;
     context.ui.status(&format!("detached {ident}"));
     Ok(exit_after(outcome))
 }
@@ -126,9 +118,9 @@ impl AttachArgs {
 }
 
 /// Warns if the last detach will destroy the segment, unless another process has it attached.
-fn warn_of_last_detach(context: &mut Context, segment: &Object) {
-    let (ident, forced) = (segment.ident(), rmid_forced(&context.system));
-    if segment.is_in_use() || forced == Some(false) {
+fn warn_of_last_detach(context: &mut Context, object: &Object) {
+    let (ident, forced) = (object.ident(), rmid_forced(&context.system));
+    if !object.is_segment() || object.is_in_use() || forced == Some(false) {
         return;
     }
     context.ui.warning(&if forced.is_some() {

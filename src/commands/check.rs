@@ -4,9 +4,7 @@ use clap::{ArgAction, Args};
 
 use super::{Context, Manual, usage_error};
 use crate::error::{Error, Exit, Kind, again, shmadm};
-use crate::model::{
-    FileType, Limits, Measure, Needs, PosixUsage, State, Tally, Threshold, counted, is_decimal, parse_duration,
-};
+use crate::model::{Limits, Measure, Needs, PosixUsage, State, Tally, Threshold, counted, is_decimal, parse_duration};
 use crate::process::with_timeout;
 use crate::query::{self, System};
 use crate::render::{CheckReport, Reading, worst, write_check};
@@ -184,7 +182,7 @@ fn measure(system: &System, measures: &[Measure]) -> Result<Measured, Error> {
     let posix = if measures.iter().any(|measure| measure.is_posix()) {
         let (usage, objects) = query::posix_usage(system, needs)?;
         // A directory is not an object.
-        let objects = objects.iter().filter(|object| object.posix().file_type != FileType::Dir);
+        let objects = objects.iter().filter(|object| !object.is_directory());
         let states: Vec<State> = objects.filter_map(|object| object.state).collect();
         let number = |wanted| states.iter().filter(|state| **state == wanted).count() as u64;
         Some((usage, [State::Orphan, State::Unknown].map(number)))

@@ -7,7 +7,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use serde::Serialize;
 
 use super::args::{OwnerArgs, key};
-use super::{Context, Manual, attach_new, create_guarded, describe, look_up_again, report_new};
+use super::{Context, Manual, create_guarded, describe, look_up_again, report_new};
 use crate::act::{self, Change, Creation, NewObject, Opened, PendingSegment, Plan, Requested};
 use crate::contents::{self, Range, Sink};
 use crate::error::{Error, Exit};
@@ -240,7 +240,7 @@ fn complete(args: &CreateArgs, context: &Context, id: ShmId, change: Change) -> 
     let segment = look_up_again(context, id, Needs::empty())?;
     let holder = args.hold.then(|| start_holder(&context.system, &segment, Hold::plain())).transpose()?;
     if let Some(byte) = args.fill {
-        let attachment = attach_new(context, &segment, args.hold)?;
+        let attachment = context.attach_new(&segment, args.hold)?;
         let whole = Range::within(id, attachment.size(), 0, None)?;
         context
             .with_progress("filling", whole.length(), |progress| contents::fill(&attachment, whole, byte, progress))?;

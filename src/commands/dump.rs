@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::Serialize;
 
-use super::args::{ObjectArg, SourceArgs};
-use super::{Context, Manual, check_not_terminal, describe, is_dash, usage_error, with_link_target};
+use super::args::ObjectArg;
+use super::contents::SourceArgs;
+use super::{Context, Manual, describe, is_dash, usage_error, with_link_target};
 use crate::act::NewFile;
 use crate::contents::{self, ALGORITHM, Range, Source};
 use crate::error::{Error, Exit};
-use crate::model::{DumpKind, Ident, Needs, Object, Recorded, Sidecar, SidecarChecksum, path_text};
+use crate::model::{DumpKind, Ident, Needs, Object, Sidecar, SidecarChecksum, path_text};
 use crate::process::Interrupts;
 use crate::render::write_report;
 
@@ -83,7 +84,7 @@ pub(crate) fn run(args: &DumpArgs, context: &mut Context) -> Result<Exit, Error>
         return Err(usage_error("--output - and --json cannot be combined: --output - prints bytes, not a report"));
     }
     if is_piped {
-        check_not_terminal(context)?;
+        context.check_not_terminal()?;
     }
     let interrupts = Interrupts::watch()?;
     // If the files cannot be created, the segment is not even looked for.
@@ -93,9 +94,9 @@ pub(crate) fn run(args: &DumpArgs, context: &mut Context) -> Result<Exit, Error>
         let sidecar = files.write(args, context, object, &interrupts)?;
         report(args, context, &sidecar)?;
     } else {
-        let source = args.source.open(context, &object, 0, None)?;
+        let source = context.open_to_read(&object, &args.source, 0, None)?;
         send(context, &source)?;
-        context.detach(source.into_attachment())?;
+        context.close(source)?;
     }
     Ok(Exit::Done)
 }
@@ -131,7 +132,7 @@ impl Files {
         interrupts: &Interrupts,
     ) -> Result<Sidecar, Error> {
         let Self { data, record, replaces_record } = self;
-        let source = args.source.open(context, &object, 0, None)?;
+        let source = context.open_to_read(&object, &args.source, 0, None)?;
         // A POSIX object may have been resized meanwhile.
         object.size = source.size();
         let value = context.with_progress("dumping", source.size(), |progress| {
@@ -146,10 +147,10 @@ impl Files {
             kernel: context.system.kernel_release(),
             checksum: SidecarChecksum { algorithm: ALGORITHM.to_owned(), value },
             kind: (!object.is_segment()).then_some(DumpKind::Posix),
-            recorded: if object.is_segment() { Recorded::Segment(object) } else { Recorded::Object(object) },
+            recorded: object.into(),
         };
         write_report(&mut record.file(), &sidecar).map_err(|error| record.failed(&error))?;
-        context.detach(source.into_attachment())?;
+        context.close(source)?;
         data.sync()?;
         record.sync()?;
         interrupts.check()?;

@@ -2,9 +2,9 @@ use clap::Args;
 
 use super::args::ObjectArg;
 use super::{Context, Manual, describe};
-use crate::contents::{self, Opening, Source};
+use crate::contents;
 use crate::error::{Error, Exit};
-use crate::model::{Access, Needs};
+use crate::model::Needs;
 use crate::render::{EXTENTS, Format, MapReport, TableStyle, write_map};
 
 pub(crate) const MANUAL: Manual = Manual {
@@ -50,20 +50,9 @@ pub(crate) struct MapArgs {
 
 pub(crate) fn run(args: &MapArgs, context: &mut Context) -> Result<Exit, Error> {
     let object = args.segment.resolve(context, Needs::RESIDENT)?;
-    // Through another process's attachment if nothing is swapped; only an own attachment shows swapped pages.
-    let via_peer = (object.is_segment() && object.is_in_use() && object.swap == Some(0))
-        .then(|| Source::via_peer(&context.system, &object).ok());
-    let source = match via_peer.flatten() {
-        Some(source) => source,
-        None if !object.is_segment() => Source::file(&context.system, &object, Opening::InspectNow)?,
-        None => {
-            let attachment = context.attach(&object, Access::ReadOnly)?;
-            Source::inspect(&context.system, attachment)
-        }
-    };
+    let source = context.open_to_inspect(&object)?;
     let extents = contents::extents(&context.system, &source, &object)?;
-    // What is allocated includes swapped pages: of a POSIX object, only its record distinguishes them.
-    let rss = source.resident().filter(|_| object.is_segment()).or(object.rss);
+    let rss = source.resident().or(object.rss);
     let report = MapReport::new(object.ident(), source.size(), source.page(&context.system), rss, extents);
     match context.format {
         Format::Json => context.report(&report)?,
@@ -77,6 +66,6 @@ pub(crate) fn run(args: &MapArgs, context: &mut Context) -> Result<Exit, Error> 
             context.print_rows("extents", &EXTENTS.iter().collect::<Vec<_>>(), report.extents, &style)?;
         }
     }
-    context.detach(source.into_attachment())?;
+    context.close(source)?;
     Ok(Exit::Done)
 }

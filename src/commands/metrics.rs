@@ -9,7 +9,7 @@ use super::memory::segment_holdings;
 use super::{Context, Manual, is_dash, usage_error, with_link_target};
 use crate::act::NewFile;
 use crate::error::{Error, Exit, Kind, shmadm};
-use crate::model::{FileType, Needs, Posix, PosixUsage, SourceUsage, State, Tally, by_source, path_text};
+use crate::model::{Needs, Object, PosixUsage, SourceUsage, State, Tally, by_source, path_text};
 use crate::process::{Interrupts, limits_through_worker, list_through_worker};
 use crate::query::{ObjectDirectory, System, inventory, limits, posix_usage_in, survey_shmem, tally_by_owner};
 use crate::render::{NamespaceMetrics, PosixMetrics, metrics_text};
@@ -140,8 +140,9 @@ fn posix(args: &MetricsArgs, context: &mut Context) -> Result<Vec<PosixMetrics>,
         let states = STATES.into_iter().map(|state| ((system.user(ROOT), state), 0));
         let mut numbers: BTreeMap<(String, State), u64> = states.collect();
         // A directory is not an object.
-        let is_object = |posix: &Posix| posix.file().device == usage.dev && posix.file_type != FileType::Dir;
-        for object in objects.iter().filter(|object| is_object(object.posix())) {
+        let is_object =
+            |object: &Object| !object.is_directory() && object.file().is_some_and(|file| file.device == usage.dev);
+        for object in objects.iter().filter(|object| is_object(object)) {
             *numbers.entry((system.user(object.uid), object.state.unwrap_or(State::Unknown))).or_default() += 1;
         }
         PosixMetrics { usage, container: directory.container.clone(), objects: numbers }

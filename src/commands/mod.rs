@@ -5,6 +5,7 @@ pub(crate) mod args;
 pub(crate) mod attach;
 pub(crate) mod check;
 pub(crate) mod completions;
+mod contents;
 pub(crate) mod create;
 pub(crate) mod demo;
 pub(crate) mod detach;
@@ -39,13 +40,13 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::act::{self, Address, Attachment, Creation, Lifetime, Opened, PendingSegment, own_link_target};
+use crate::act::{self, Creation, Opened, PendingSegment, own_link_target};
 use crate::contents::Progress;
 use crate::error::{Error, Exit, Kind, again, grouped};
 use crate::explain::{self, find};
-use crate::model::{Access, Ident, Key, Needs, Object, ShmId, Size, Target, path_text};
+use crate::model::{Ident, Key, Needs, Object, ShmId, Size, Target, path_text};
 use crate::process::{Guard, Interrupts, StartedHolder, WaitOutcome};
-use crate::query::{System, last_user_preventing_orphan};
+use crate::query::System;
 use crate::render::{Column, Failure, Format, TableStyle, TimeStyle, write_report, write_rows};
 use crate::ui::Ui;
 
@@ -121,31 +122,6 @@ impl Context {
             Failure::new(target.clone(), self.ui.with_complete_hints(error.clone()))
         };
         failed.iter().map(failure).collect()
-    }
-
-    /// Warns that attaching replaces the last user, if only that process keeps the segment from being an orphan.
-    fn warn_of_lost_record(&mut self, object: &Object) {
-        if !object.is_in_use()
-            && let Some(pid) = last_user_preventing_orphan(&self.system, object)
-        {
-            let command = self.system.command(pid).map(|command| format!(" ({command})")).unwrap_or_default();
-            self.ui.warning(&format!(
-                "attaching {} replaces its last user, pid {pid}{command}, which is still running: \
-                 the creator has exited, so the segment will be shown as an orphan",
-                object.ident()
-            ));
-        }
-    }
-
-    /// Attaches an existing object until its bytes are copied.
-    fn attach(&mut self, object: &Object, access: Access) -> Result<Attachment, Error> {
-        self.warn_of_lost_record(object);
-        act::attach(&self.system, object, access, Address::Any, false, Lifetime::Transient)
-    }
-
-    /// Detaches what [`Self::attach`] attached; a source that is read through another process has no attachment.
-    fn detach(&self, attachment: Option<Attachment>) -> Result<(), Error> {
-        attachment.map_or(Ok(()), |attachment| act::detach_checked(&self.system, attachment))
     }
 }
 
@@ -231,12 +207,6 @@ fn look_up_again(context: &Context, ident: impl Into<Ident>, needs: Needs) -> Re
     find(&context.system, ident.clone(), needs)?.ok_or_else(|| removed().target(ident.argument()))
 }
 
-/// Attaches a new segment, to fill it. If it is held, this is not its last detach.
-fn attach_new(context: &Context, segment: &Object, held: bool) -> Result<Attachment, Error> {
-    let lifetime = if held { Lifetime::Persistent } else { Lifetime::Transient };
-    act::attach(&context.system, segment, Access::ReadWrite, Address::Any, false, lifetime)
-}
-
 /// Creates or opens a segment like `act::create`. A second process, the guard, creates it, and removes it if this one
 /// is killed before the guard is released.
 fn create_guarded(
@@ -289,14 +259,6 @@ fn report_new(
         holder.keep();
     }
     Ok(Exit::Done)
-}
-
-fn check_not_terminal(context: &Context) -> Result<(), Error> {
-    if !context.ui.is_terminal() {
-        return Ok(());
-    }
-    let message = "cannot write raw bytes to a terminal: control sequences could change its state";
-    Err(Error::new(Kind::Refused, message).hint("show them in hexadecimal", again("").redirected("| od -A d -t x1z")))
 }
 
 /// Adds a hint with the target of a symbolic link to the error for a file that was not written, if the link is the

@@ -4,8 +4,9 @@ use std::time::Duration;
 use clap::Args;
 use serde::Serialize;
 
-use super::args::{ObjectArg, SourceArgs, word};
-use super::{Context, Manual, check_not_terminal, usage_error};
+use super::args::{ObjectArg, word};
+use super::contents::SourceArgs;
+use super::{Context, Manual, usage_error};
 use crate::contents::{self, Decoder, Piece, Range, Source, ValueType};
 use crate::error::{Error, Exit, again};
 use crate::model::{Ident, Needs, TextDecoder, parse_count, parse_duration, parse_size};
@@ -124,12 +125,13 @@ pub(crate) fn run(args: &ReadArgs, context: &mut Context) -> Result<Exit, Error>
     let object = args.segment.resolve(context, Needs::empty())?;
     Range::within(object.ident(), object.size, args.offset, args.length())?;
     if args.raw {
-        check_not_terminal(context)
+        context
+            .check_not_terminal()
             .map_err(|error| error.hint("print a hex dump", again("--hex").without(&["raw", "sparse"])))?;
     }
     // A long operation must leave the terminal clean when it is interrupted.
     let interrupts = (args.every.is_some() || args.raw).then(Interrupts::watch).transpose()?;
-    let mut source = args.source.open(context, &object, args.offset, args.length())?;
+    let mut source = context.open_to_read(&object, &args.source, args.offset, args.length())?;
     let range = Range::within(source.ident().clone(), source.size(), args.offset, args.length())?;
     let mut rounds = 0;
     let exit = loop {
@@ -146,7 +148,7 @@ pub(crate) fn run(args: &ReadArgs, context: &mut Context) -> Result<Exit, Error>
         }
         source.refresh(&context.system, range, args.source.allocation())?;
     };
-    context.detach(source.into_attachment())?;
+    context.close(source)?;
     Ok(exit)
 }
 

@@ -10,7 +10,7 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use super::args::{OwnerArgs, key};
-use super::{Context, Manual, attach_new, create_guarded, describe, is_dash, look_up_again, report_new, usage_error};
+use super::{Context, Manual, create_guarded, describe, is_dash, look_up_again, report_new, usage_error};
 use crate::act::{self, Change, Creation, NewObject, Opened, PendingSegment};
 use crate::contents::{self, ALGORITHM, Sink};
 use crate::error::{Error, Exit, Kind, again, shmadm};
@@ -200,9 +200,9 @@ fn fill(
     data: u64,
     sidecar: &Sidecar,
 ) -> Result<(), Error> {
-    let attachment = attach_new(context, segment, args.hold)?;
+    let attachment = context.attach_new(segment, args.hold)?;
     copy(context, Sink::Attachment(&attachment), (path, file), data, sidecar)?;
-    context.detach(Some(attachment))
+    act::detach_checked(&context.system, attachment)
 }
 
 /// Copies the contents and checks that they are the recorded ones.
@@ -223,9 +223,10 @@ fn copy(
         return Ok(());
     }
     let name = path_text(path);
-    Err(Error::new(Kind::Failed, format!("{name} changed while being restored"))
-        .target(name)
-        .cause(format!("the bytes written do not match the recorded checksum; the {} was removed", sidecar.noun())))
+    Err(Error::new(Kind::Failed, format!("{name} changed while being restored")).target(name).cause(format!(
+        "the bytes written do not match the recorded checksum; the {} was removed",
+        sidecar.object().noun()
+    )))
 }
 
 /// Returns the name of the object to create.

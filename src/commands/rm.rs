@@ -97,7 +97,7 @@ pub(crate) fn run(args: &RmArgs, context: &mut Context) -> Result<Exit, Error> {
     let (mut removed, mut failed) = (Vec::new(), failed);
     let how = Removal { force: args.force, dry_run: args.dry_run, unused: args.from.is_some() };
     for (target, segment) in found {
-        let running = if segment.is_segment() { describe_running(&context.system, &segment) } else { None };
+        let running = describe_running(&context.system, &segment);
         match act::remove(&context.system, &segment, how) {
             Ok(result) => {
                 running.iter().for_each(|note| context.ui.status(note));

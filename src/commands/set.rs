@@ -6,7 +6,7 @@ use super::{Context, Manual, Resolved, describe, look_up_again, resolve_all};
 use crate::act::{self, Change};
 use crate::error::{Error, Exit};
 use crate::explain::resolve;
-use crate::model::{Mode, Needs, Object, Target, parse_size};
+use crate::model::{Mode, Needs, Object, Recorded, Target, parse_size};
 use crate::render::Failure;
 
 pub(crate) const MANUAL: Manual = Manual {
@@ -69,13 +69,6 @@ pub(crate) struct SetArgs {
 }
 
 #[derive(Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Changed<'a> {
-    Segment(&'a Object),
-    Object(&'a Object),
-}
-
-#[derive(Serialize)]
 struct SeveralChanged {
     segments: Vec<Object>,
     objects: Vec<Object>,
@@ -89,7 +82,7 @@ pub(crate) fn run(args: &SetArgs, context: &mut Context) -> Result<Exit, Error> 
     if let [one] = args.segments.as_slice() {
         let segment = resolve(&context.system, one, Needs::empty())?;
         if let Some(record) = apply(context, &segment, change)? {
-            context.report(&if record.is_segment() { Changed::Segment(&record) } else { Changed::Object(&record) })?;
+            context.report(&Recorded::from(record))?;
         }
         return Ok(Exit::Done);
     }

@@ -10,11 +10,10 @@ use serde::Serialize;
 
 use super::args::{ObjectArg, word};
 use super::{Context, Manual, is_dash, unreadable, usage_error};
-use crate::contents::{self, Allocation, Opening, Range, Received, Source, ValueType};
+use crate::contents::{self, Allocation, Range, Received, Source, ValueType};
 use crate::error::{Errno, Error, Exit, Kind, again, shmadm};
 use crate::model::{
-    Access, Ident, Needs, Object, counted, escape_invalid_utf8, parse_byte, parse_hex, parse_integer, parse_size,
-    path_text,
+    Ident, Needs, Object, counted, escape_invalid_utf8, parse_byte, parse_hex, parse_integer, parse_size, path_text,
 };
 use crate::process::Interrupts;
 use crate::query::size_errno;
@@ -113,12 +112,7 @@ pub(crate) fn run(args: &WriteArgs, context: &mut Context) -> Result<Exit, Error
         })
     };
     range(context, object.size)?;
-    let mut target = if object.is_segment() {
-        let attachment = context.attach(&object, Access::ReadWrite)?;
-        Source::inspect(&context.system, attachment)
-    } else {
-        Source::file(&context.system, &object, Opening::Write)?
-    };
+    let mut target = context.open_to_write(&object)?;
     let range = range(context, target.size())?;
     // A long operation must leave the terminal clean when it is interrupted.
     let interrupts = Interrupts::watch()?;
@@ -126,7 +120,7 @@ pub(crate) fn run(args: &WriteArgs, context: &mut Context) -> Result<Exit, Error
         target.refresh(&context.system, range, Allocation::Allowed)?;
     }
     let received = write(args, context, &target, range, &input)?;
-    context.detach(target.into_attachment())?;
+    context.close(target)?;
     // An interrupted input is incomplete.
     interrupts.check()?;
     report(context, &object, range, received)

@@ -62,21 +62,8 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    /// Reads a range through an attachment of this process.
-    /// Refuses if reading would or might allocate memory, unless `allocation` allows that.
-    pub(crate) fn attached(
-        system: &System,
-        attachment: Attachment,
-        range: Range,
-        allocation: Allocation,
-    ) -> Result<Self, Error> {
-        let mut source = Self::inspect(system, attachment);
-        source.refresh(system, range, allocation)?;
-        Ok(source)
-    }
-
-    /// Uses an attachment of this process to find extents, without reading.
-    pub(crate) fn inspect(system: &System, attachment: Attachment) -> Self {
+    /// Uses an attachment of this process. To read, it must be refreshed.
+    pub(crate) fn attached(system: &System, attachment: Attachment) -> Self {
         let (id, size) = (attachment.id(), attachment.size());
         let (file, page) = open_backing(system, &attachment);
         let backend = match file {
@@ -114,7 +101,8 @@ impl Source {
         Ok(Self { size: stat.size, page: Some(page), backend: Backend::File(file, None), ident })
     }
 
-    /// Prepares to read a range again: finds its data, and fails if a POSIX object has been shrunk.
+    /// Prepares to read a range: finds its data, and fails if a POSIX object has been shrunk. Refuses if reading would or
+    /// might allocate memory, unless `allocation` allows that.
     pub(crate) fn refresh(&mut self, system: &System, range: Range, allocation: Allocation) -> Result<(), Error> {
         match &mut self.backend {
             Backend::Mapping(attachment, data) => {
@@ -147,9 +135,10 @@ impl Source {
         self.page != Some(system.page_size())
     }
 
-    /// Returns the allocated bytes as the file behind the segment reports them, which is exact for huge pages.
+    /// Returns the allocated bytes as the file behind the segment reports them, which is exact for huge pages. Those of a
+    /// POSIX object include swapped pages, which only its record distinguishes.
     pub(crate) fn resident(&self) -> Option<u64> {
-        let Backend::File(file, _) = &self.backend else { return None };
+        let (Ident::Id(_), Backend::File(file, _)) = (&self.ident, &self.backend) else { return None };
         // st_blocks counts in 512 bytes (stat(3type)).
         file.metadata().ok().map(|file| file.blocks() * 512)
     }

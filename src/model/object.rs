@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer};
 
-use super::{Claim, FileId, FileUsers, Ident, Key, Mode, Posix, Scope, SegmentUser, SegmentUsers, ShmId, Stamp, State};
+use super::{
+    Claim, FileId, FileType, FileUsers, Ident, Key, Mode, Posix, Scope, SegmentUser, SegmentUsers, ShmId, Stamp, State,
+};
 
 /// A shared memory object, regardless of the source of its record.
 ///
@@ -190,6 +192,19 @@ impl Object {
     /// Returns whether it is a System V segment.
     pub(crate) fn is_segment(&self) -> bool {
         matches!(self.kind, ObjectKind::SysV(_))
+    }
+
+    /// Returns whether it is a directory in /dev/shm, which takes space but is not shared memory.
+    pub(crate) fn is_directory(&self) -> bool {
+        self.as_posix().is_some_and(|posix| posix.file_type == FileType::Dir)
+    }
+
+    /// Returns what to call it: `object` is short for POSIX object.
+    pub(crate) fn noun(&self) -> &'static str {
+        match self.kind {
+            ObjectKind::SysV(_) => "segment",
+            ObjectKind::Posix(_) => "object",
+        }
     }
 
     pub(crate) fn is_in_use(&self) -> bool {

@@ -32,12 +32,18 @@ pub(crate) enum DumpKind {
     Posix,
 }
 
-/// The record of what was dumped, as the field `segment` or `object`.
+/// The record of a segment or POSIX object, as the field `segment` or `object`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Recorded {
     Segment(Object),
     Object(#[serde(deserialize_with = "file")] Object),
+}
+
+impl From<Object> for Recorded {
+    fn from(object: Object) -> Self {
+        if object.is_segment() { Self::Segment(object) } else { Self::Object(object) }
+    }
 }
 
 /// The fields of a POSIX object's record from which it is recreated.
@@ -87,14 +93,6 @@ impl Sidecar {
                 rss.zip(*swap).map(|(rss, swap)| rss.saturating_add(swap))
             }
             ObjectKind::Posix(posix) => Some(posix.allocated),
-        }
-    }
-
-    /// Returns what was dumped, as a noun.
-    pub(crate) const fn noun(&self) -> &'static str {
-        match self.recorded {
-            Recorded::Segment(_) => "segment",
-            Recorded::Object(_) => "object",
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::error::{Error, Kind};
 use crate::explain::{Attempt, cannot_map, explain, open_to_map};
 use crate::model::{Access, Ident, NewAttachment, Object, ShmId};
 use crate::query::{HOLDER_NAME, System};
-use crate::sys::{self, Address, Attachment, Errno, MappedFile, SysError};
+use crate::sys::{self, Address, Attachment, Errno, Held, MappedFile, SysError};
 
 /// How a holder attaches a segment, and for how long.
 #[derive(Clone, Copy, Debug)]
@@ -138,28 +138,13 @@ impl Hold {
         }
         Some((held?, hold))
     }
-}
 
-/// What a holder keeps until it exits.
-#[derive(Debug)]
-enum Held {
-    Segment(Attachment),
-    Object(MappedFile),
-}
-
-impl Held {
-    fn new(id: Option<ShmId>, hold: Hold) -> Result<Self, SysError> {
+    /// Attaches the segment, or maps the object on standard input.
+    fn start(&self, id: Option<ShmId>) -> Result<Held, SysError> {
         let (input, _) = sys::standard_input_and_output();
         match id {
-            Some(id) => Attachment::new(id, hold.access, hold.exec, hold.address).map(Self::Segment),
-            None => MappedFile::new(input, hold.access, hold.exec).map(Self::Object),
-        }
-    }
-
-    fn address_and_size(&self) -> [u64; 2] {
-        match self {
-            Self::Segment(attachment) => [attachment.address(), attachment.size()],
-            Self::Object(mapped) => [mapped.address(), mapped.size()],
+            Some(id) => Attachment::new(id, self.access, self.exec, self.address).map(Held::Segment),
+            None => MappedFile::new(input, self.access, self.exec).map(Held::Object),
         }
     }
 }
@@ -173,8 +158,8 @@ pub(crate) fn holder_main(arguments: impl Iterator<Item = String>) -> Result<(),
     let named = become_helper(HOLDER_NAME);
     let attached = named
         .and_then(|()| Interrupts::watch_always())
-        .and_then(|interrupts| Held::new(id, hold).map(|held| (interrupts, held)).map_err(|error| error.errno));
-    let numbers = |(_, held): &(_, Held)| held.address_and_size();
+        .and_then(|interrupts| hold.start(id).map(|held| (interrupts, held)).map_err(|error| error.errno));
+    let numbers = |(_, held): &(_, Held)| [held.address(), held.size()];
     let answered =
         sys::answer_and_close(format_answer(attached.as_ref().map(numbers).map_err(|errno| *errno)).as_bytes());
     match attached {

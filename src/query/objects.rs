@@ -288,7 +288,7 @@ pub(crate) fn add_reason(users: &mut FileUsers, some_are_in_flight: bool) {
 }
 
 fn lease(system: &System, object: &Object) -> Result<(), Errno> {
-    if object.posix().file_type == FileType::Dir {
+    if object.is_directory() {
         return lease_below(system, object.posix());
     }
     let errno = |error| match error {

@@ -135,8 +135,9 @@ pub(crate) fn commands(system: &System, object: &Object) -> [Option<Arc<str>>; 2
 /// Returns the last user's pid if an attach by this program would turn an `idle` segment into an `orphan`: the last
 /// user is running, the creator is not, and the attach overwrites the record of the last user.
 pub(crate) fn last_user_preventing_orphan(system: &System, object: &Object) -> Option<i32> {
+    let sysv = object.as_sysv()?;
     let [creator, last_user] = creator_and_last_user(system, object);
-    object.sysv().lpid.filter(|_| last_user.is_running() && !creator.is_running())
+    sysv.lpid.filter(|_| last_user.is_running() && !creator.is_running())
 }
 
 #[cfg(test)]

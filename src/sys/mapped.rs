@@ -1,4 +1,5 @@
-//! The file of a POSIX object, mapped into this process (mmap(2)). Its memory is never accessed.
+//! The file of a POSIX object, mapped into this process (mmap(2)), and what is attached or mapped. The memory is never
+//! accessed.
 
 use std::ffi::c_void;
 use std::num::NonZero;
@@ -8,7 +9,7 @@ use std::ptr::NonNull;
 use nix::errno::Errno;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 
-use super::{SysError, stat_file};
+use super::{Attachment, SysError, stat_file};
 use crate::model::Access;
 
 /// A shared mapping of a whole file. Dropping it unmaps the file.
@@ -47,5 +48,28 @@ impl Drop for MappedFile {
     fn drop(&mut self) {
         // SAFETY: mmap returned this range, and no pointer into it exists.
         let _ = unsafe { munmap(self.address, self.size.get()) };
+    }
+}
+
+/// What keeps a segment attached or a POSIX object mapped, until it is dropped.
+#[derive(Debug)]
+pub(crate) enum Held {
+    Segment(Attachment),
+    Object(MappedFile),
+}
+
+impl Held {
+    pub(crate) fn address(&self) -> u64 {
+        match self {
+            Self::Segment(attachment) => attachment.address(),
+            Self::Object(mapped) => mapped.address(),
+        }
+    }
+
+    pub(crate) fn size(&self) -> u64 {
+        match self {
+            Self::Segment(attachment) => attachment.size(),
+            Self::Object(mapped) => mapped.size(),
+        }
     }
 }

@@ -132,4 +132,4 @@ pub(crate) const NEIGHBOURS: &[(&str, &str, &str)] = &[
 ];
 
 /// Modules of `commands` that are not commands; every command may name them.
-pub(crate) const SHARED_BY_COMMANDS: &[&str] = &["all_namespaces", "args", "filters", "memory", "objects"];
+pub(crate) const SHARED_BY_COMMANDS: &[&str] = &["all_namespaces", "args", "contents", "filters", "memory", "objects"];

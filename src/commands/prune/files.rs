@@ -8,7 +8,7 @@ use super::PruneArgs;
 use crate::act::{AT_ONCE, Cleaned, OpenWatch, check_directory, clean_files, would_fail};
 use crate::commands::Context;
 use crate::error::{Error, Kind, again};
-use crate::model::{FileType, Needs, Object, Outcome, Posix, State, path_text};
+use crate::model::{Needs, Object, Outcome, Posix, State, path_text};
 use crate::process::Interrupts;
 use crate::query::{Filter, System, posix_objects, probe};
 
@@ -34,7 +34,7 @@ pub(super) fn list(args: &PruneArgs, context: &Context, filter: &Filter) -> Resu
 
 fn can_be_removed(object: &Object) -> bool {
     let posix = object.posix();
-    posix.file_type != FileType::Dir && posix.stat.links == 1 && !posix.keep
+    !object.is_directory() && posix.stat.links == 1 && !posix.keep
 }
 
 /// The period during which no process may open an object that only `--unattached` selects.

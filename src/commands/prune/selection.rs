@@ -2,7 +2,7 @@
 
 use super::PruneArgs;
 use crate::error::Error;
-use crate::model::{FileType, Object, SegmentUsers, State, first_names};
+use crate::model::{Object, SegmentUsers, State, first_names};
 use crate::query::{Filter, System, add_attachers};
 use crate::render::{Keep, Kept};
 
@@ -18,7 +18,7 @@ impl PruneArgs {
             return match object.state {
                 _ if !others => Some(Keep::Excluded),
                 _ if !of_any_age => Some(Keep::OtherOwner),
-                _ if posix.file_type == FileType::Dir => Some(Keep::Directory),
+                _ if object.is_directory() => Some(Keep::Directory),
                 _ if object.is_in_use() => Some(Keep::InUse),
                 _ if posix.keep => Some(Keep::Persistent),
                 Some(State::Kept | State::Idle) if posix.is_kept() => Some(Keep::Persistent),

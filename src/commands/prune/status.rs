@@ -37,7 +37,7 @@ pub(super) fn describe_skipped(args: &PruneArgs, skipped: &[Skipped]) -> Vec<Str
     let mut groups: Vec<(&str, Vec<&Object>)> = Vec::new();
     for Skipped { segment, reason } in skipped {
         let is_same = |(why, objects): &&mut (&str, Vec<&Object>)| {
-            why == reason && objects[0].is_segment() == segment.is_segment() && !args.all_ns
+            why == reason && objects[0].noun() == segment.noun() && !args.all_ns
         };
         match groups.iter_mut().find(is_same) {
             Some((_, objects)) => objects.push(segment),
@@ -49,8 +49,7 @@ pub(super) fn describe_skipped(args: &PruneArgs, skipped: &[Skipped]) -> Vec<Str
             return format!("skipped {}: {reason}", describe_with_namespace(args, one));
         }
         let names = first_names(MAX_NAMES, objects.iter().map(|object| object.ident().argument()));
-        let noun = if objects[0].is_segment() { "segment" } else { "object" };
-        let (count, names) = (counted(objects.len() as u64, noun), enumerate(&names, "and"));
+        let (count, names) = (counted(objects.len() as u64, objects[0].noun()), enumerate(&names, "and"));
         format!("skipped {count} ({names}): {reason}")
     };
     groups.into_iter().map(describe).collect()

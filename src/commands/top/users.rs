@@ -29,8 +29,8 @@ pub(super) fn users(context: &mut Context, object: &LargeObject, width: usize) -
             (table(&columns, used.processes().collect(), &style(context)), used.attachers.hidden.is_empty())
         }
         ident => {
-            let is_it =
-                |it: &Object| it.ident() == *ident && Instance::FileSystem(it.posix().file().device) == *instance;
+            let device = |it: &Object| it.file().map(|file| Instance::FileSystem(file.device));
+            let is_it = |it: &Object| it.ident() == *ident && device(it).as_ref() == Some(instance);
             let found = match ident {
                 Ident::Name(_) if !object.is_here => {
                     all_files(context, false, Needs::ATTACHERS, false)?.into_iter().find(is_it)

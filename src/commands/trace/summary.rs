@@ -92,11 +92,12 @@ impl Summary {
 /// Returns whether a process has created a segment since the start of the trace, and not only opened it.
 fn has_created(system: &System, process: i32, start: Stamp, id: ShmId) -> bool {
     let found = lookup(system, id, Needs::empty()).ok().flatten();
-    found.is_some_and(|segment| segment.sysv().cpid == Some(process) && segment.ctime.is_some_and(|time| time >= start))
+    let found = found.filter(|segment| segment.ctime.is_some_and(|time| time >= start));
+    found.and_then(|segment| segment.as_sysv()?.cpid) == Some(process)
 }
 
 fn created_by(system: &System, id: ShmId) -> Option<i32> {
-    lookup(system, id, Needs::empty()).ok()??.sysv().cpid
+    lookup(system, id, Needs::empty()).ok()??.as_sysv()?.cpid
 }
 
 impl SummaryReport {
