@@ -5,7 +5,8 @@
 
 use nix::errno::Errno;
 
-use super::existing::{Requested, exists, find_existing};
+use super::conflict::Requested;
+use super::existing::{exists, find_existing};
 use crate::error::{Error, Kind, OsError, again, sysctl};
 use crate::explain::{Attempt, explain, ftok_key};
 use crate::model::{Key, KeySpec, Mode, Needs, ShmId};

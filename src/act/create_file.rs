@@ -7,12 +7,13 @@ use nix::errno::Errno;
 use nix::sys::stat::{Mode as FileMode, fchmod};
 use nix::unistd::fchown;
 
+use super::conflict::{Requested, conflicts, options, refusal};
 use super::create::MAX_ATTEMPTS;
 use super::plan::would_fail;
 use super::set_file::current_ids;
-use crate::error::{Error, Kind, OsError, again, shmadm};
-use crate::explain::{cannot_create, file_exists};
-use crate::model::{Ident, Mode, Needs, Object, ObjectName, Size};
+use crate::error::{Error, OsError, again};
+use crate::explain::{cannot_create, denied_file_access, file_exists};
+use crate::model::{Ident, Mode, Needs, Object, ObjectName};
 use crate::query::{CAP_CHOWN, ObjectDirectory, System, has_capability, huge_page_pool, lookup, size_errno};
 use crate::sys;
 
@@ -20,22 +21,14 @@ use crate::sys;
 #[derive(Clone, Debug)]
 pub(crate) struct NewObject {
     pub(crate) name: ObjectName,
-    /// In bytes; `None` for one page.
-    pub(crate) size: Option<u64>,
-    /// `None` for 0600.
-    pub(crate) mode: Option<Mode>,
-    pub(crate) owner: Option<u32>,
-    pub(crate) group: Option<u32>,
     pub(crate) exclusive: bool,
-    /// Allocate its memory now.
-    pub(crate) reserve: bool,
-    /// Its contents will be filled.
-    pub(crate) fill: bool,
+    /// By default, one page and mode 0600.
+    pub(crate) requested: Requested,
 }
 
 impl NewObject {
     fn size(&self, system: &System) -> u64 {
-        self.size.unwrap_or_else(|| system.page_size())
+        self.requested.size.unwrap_or_else(|| system.page_size())
     }
 }
 
@@ -95,7 +88,7 @@ fn complete_file(
     i64::try_from(size).map_err(|_| Call(Errno::EFBIG, "ftruncate"))?;
     let file: File = sys::create_unnamed(directory.as_fd(), 0o600).map_err(|errno| Call(errno, "open"))?.into();
     file.set_len(size).map_err(|error| Call(sys::errno_of(&error), "ftruncate"))?;
-    if new.reserve {
+    if new.requested.reserve {
         sys::reserve(file.as_fd(), size).map_err(|errno| Call(errno, "fallocate"))?;
     }
     fill(&file, size).map_err(|error| match error.source {
@@ -103,11 +96,11 @@ fn complete_file(
         Some(OsError { errno, call: "pwrite" }) => Call(errno, "pwrite"),
         _ => Other(error),
     })?;
-    if new.owner.is_some() || new.group.is_some() {
-        let (owner, group) = current_ids(system, new.owner, new.group).map_err(Other)?;
+    if new.requested.owner.is_some() || new.requested.group.is_some() {
+        let (owner, group) = current_ids(system, new.requested.owner, new.requested.group).map_err(Other)?;
         fchown(&file, owner, group).map_err(|errno| Call(errno, "fchown"))?;
     }
-    let mode = new.mode.unwrap_or(Mode::PRIVATE);
+    let mode = new.requested.mode.unwrap_or(Mode::PRIVATE);
     fchmod(&file, FileMode::from_bits_truncate(mode.bits().into())).map_err(|errno| Call(errno, "fchmod"))?;
     Ok(file)
 }
@@ -121,8 +114,8 @@ fn expected_failure(
 ) -> Result<Option<(Errno, &'static str)>, Error> {
     let space = directory.space()?;
     let may_give = || has_capability(system, CAP_CHOWN) != Some(false);
-    let is_others = new.owner.is_some_and(|owner| owner != system.uid())
-        || new.group.is_some_and(|group| !system.is_in_group(group));
+    let is_others = new.requested.owner.is_some_and(|owner| owner != system.uid())
+        || new.requested.group.is_some_and(|group| !system.is_in_group(group));
     // What the size limit of the file system, and the pool of its huge pages, still allow.
     let within_limit = space.used.map(|used| space.size.saturating_sub(used));
     let pool = huge_page_pool(space.page).filter(|_| space.is_huge);
@@ -133,9 +126,9 @@ fn expected_failure(
         Err(errno) => Some((errno, "open")),
         Ok(()) if space.inodes_used.is_some_and(|used| used >= space.inodes) => Some((Errno::ENOSPC, "open")),
         Ok(()) if wrong_size.is_some() => wrong_size.map(|errno| (errno, "ftruncate")),
-        Ok(()) if new.reserve && is_full => Some((Errno::ENOSPC, "fallocate")),
-        Ok(()) if new.fill && space.is_huge => Some((Errno::EINVAL, "pwrite")),
-        Ok(()) if new.fill && is_full => Some((Errno::ENOSPC, "pwrite")),
+        Ok(()) if new.requested.reserve && is_full => Some((Errno::ENOSPC, "fallocate")),
+        Ok(()) if new.requested.fill.is_some() && space.is_huge => Some((Errno::EINVAL, "pwrite")),
+        Ok(()) if new.requested.fill.is_some() && is_full => Some((Errno::ENOSPC, "pwrite")),
         Ok(()) if is_others && !may_give() => Some((Errno::EPERM, "fchown")),
         Ok(()) => None,
     })
@@ -143,45 +136,17 @@ fn expected_failure(
 
 /// Compares an object that exists with what was requested. Nothing is changed.
 fn check_existing(system: &System, new: &NewObject, found: &Object) -> Result<(), Error> {
-    // Options without dashes, why they conflict, and their arguments for `shmadm set`.
-    let mut conflicts = Vec::new();
-    if let Some(size) = new.size.filter(|size| *size != found.size) {
-        conflicts.push(("size", format!("its size is {}, not {}", Size(found.size), Size(size)), size.to_string()));
-    }
-    if let Some(mode) = new.mode.filter(|mode| *mode != found.mode) {
-        conflicts.push(("mode", format!("its mode is {}, not {mode}", found.mode), mode.to_string()));
-    }
-    if let Some(owner) = new.owner.filter(|owner| *owner != found.uid) {
-        let reason = format!("its owner is {}, not {}", system.user(found.uid), system.user(owner));
-        conflicts.push(("owner", reason, owner.to_string()));
-    }
-    if let Some(group) = new.group.filter(|group| *group != found.gid) {
-        let reason = format!("its group is {}, not {}", system.group(found.gid), system.group(group));
-        conflicts.push(("group", reason, group.to_string()));
-    }
-    let only_new = [(new.reserve, "reserve"), (new.fill, "fill")].into_iter().filter(|(given, _)| *given);
-    let only_new: Vec<&str> = only_new.map(|(_, option)| option).collect();
-    let mut options: Vec<&str> = conflicts.iter().map(|(option, ..)| *option).chain(only_new.iter().copied()).collect();
+    let conflicts = conflicts(system, found, &new.requested);
     if new.exclusive {
-        options.push("exclusive");
+        let options = [options(&conflicts), vec!["exclusive"]].concat();
         return Err(file_exists(&new.name).hint("open the existing object", again("").without(&options)));
     }
-    if options.is_empty() {
+    if conflicts.is_empty() {
         return Ok(());
     }
-    let ident = Ident::Name(new.name.clone());
-    let reasons = conflicts.iter().map(|(_, reason, _)| reason.clone());
-    let reasons = reasons.chain(only_new.iter().map(|option| format!("--{option} is only for new objects")));
-    let mut error = Error::new(Kind::Refused, format!("cannot use the existing {ident} as requested"))
-        .target(ident.argument())
-        .cause(reasons.collect::<Vec<_>>().join("; "));
-    let may_change = system.uid() == 0
-        || system.is_caller(found.uid) && conflicts.iter().all(|(option, ..)| ["size", "mode"].contains(option));
-    let can_have_size = new.size.is_none_or(|size| size <= found.size || size_errno(system, size).is_none());
-    if may_change && can_have_size && !conflicts.is_empty() {
-        let set = shmadm("set").arg(ident.typed());
-        let set = conflicts.into_iter().fold(set, |set, (option, _, value)| set.arg(format!("--{option}")).arg(value));
-        error = error.hint("change the existing object", set);
-    }
-    Err(error.hint("open it unchanged", again("").without(&options)))
+    let Requested { size, owner, group, .. } = new.requested;
+    let may_change = system.uid() == 0 || system.is_caller(found.uid) && owner.is_none() && group.is_none();
+    let can_have_size = size.is_none_or(|size| size <= found.size || size_errno(system, size).is_none());
+    let rights = [may_change && can_have_size, denied_file_access(system, found).is_none()];
+    Err(refusal(found, &new.requested, &conflicts, rights))
 }

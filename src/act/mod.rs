@@ -2,6 +2,7 @@
 
 mod aside;
 mod attach;
+mod conflict;
 mod create;
 mod create_file;
 mod destination;
@@ -19,11 +20,12 @@ mod set_file;
 
 pub(crate) use aside::{aside_name, restore_aside};
 pub(crate) use attach::{Lifetime, attach, detach_checked, hold, release};
+pub(crate) use conflict::Requested;
 pub(crate) use create::{Creation, Opened, PendingSegment, create, create_here, create_with};
 pub(crate) use create_file::{NewObject, create_file};
 pub(crate) use destination::{is_root_or_caller, own_link_target};
 pub(crate) use detach::detach;
-pub(crate) use existing::{Requested, denied_access};
+pub(crate) use existing::denied_access;
 pub(crate) use file::NewFile;
 pub(crate) use plan::{Plan, plan, would_fail};
 pub(crate) use remove::{Cleaned, Evidence, Removal, Removed, clean, remove};

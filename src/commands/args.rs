@@ -161,5 +161,5 @@ STATE of a POSIX object is the first of these that applies:
   unknown        no user found, but not every process could be inspected
   idle           not in use; its creator or its program is running
   kept           not in use, but its program keeps or needs it
-  orphan         not in use; its creator has exited
+  orphan         not in use; its creator or its program has exited
   unused         not in use; nothing shows which process created it";

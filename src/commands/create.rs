@@ -132,6 +132,13 @@ fn parse_huge(text: &str) -> Result<u64, String> {
     }
 }
 
+impl CreateArgs {
+    fn requested(&self, owner: Option<u32>, group: Option<u32>) -> Requested {
+        let Self { size, mode, fill, lock, reserve, .. } = *self;
+        Requested { size, owner, group, mode, fill, lock, reserve }
+    }
+}
+
 pub(crate) fn run(args: &CreateArgs, context: &mut Context) -> Result<Exit, Error> {
     let ids = args.owner.ids(&context.system);
     let (owner, group) = if args.dry_run { ids.map_err(act::would_fail) } else { ids }?;
@@ -148,7 +155,8 @@ pub(crate) fn run(args: &CreateArgs, context: &mut Context) -> Result<Exit, Erro
         exclusive: args.exclusive,
         huge: args.huge,
         no_reserve: args.no_reserve,
-        requested: Requested { owner, group, mode: args.mode, fill: args.fill, lock: args.lock },
+        // An existing segment may be larger.
+        requested: Requested { size: None, ..args.requested(owner, group) },
         held: args.hold,
     };
     if args.dry_run {
@@ -187,8 +195,8 @@ fn create_object(
     owner: Option<u32>,
     group: Option<u32>,
 ) -> Result<Exit, Error> {
-    let CreateArgs { size, mode, exclusive, reserve, dry_run, .. } = *args;
-    let new = NewObject { name: name.clone(), size, mode, owner, group, exclusive, reserve, fill: args.fill.is_some() };
+    let CreateArgs { size, mode, exclusive, dry_run, .. } = *args;
+    let new = NewObject { name: name.clone(), exclusive, requested: args.requested(owner, group) };
     let interrupts = Interrupts::watch()?;
     let ident = Ident::Name(name.clone());
     let fill = |file: &File, size: u64| {

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::args::{OwnerArgs, key};
 use super::{Context, Manual, create_guarded, describe, is_dash, look_up_again, report_new, usage_error};
-use crate::act::{self, Change, Creation, NewObject, Opened, PendingSegment};
+use crate::act::{self, Change, Creation, NewObject, Opened, PendingSegment, Requested};
 use crate::contents::{self, ALGORITHM, Sink};
 use crate::error::{Error, Exit, Kind, again, shmadm};
 use crate::model::{Ident, Key, KeySpec, Mode, Needs, Object, ObjectName, Recorded, Sidecar, path_text};
@@ -94,16 +94,16 @@ pub(crate) fn run(args: &RestoreArgs, context: &mut Context) -> Result<Exit, Err
     }
     let data = verify(context, &path, &file, &sidecar)?;
     if let Recorded::Object(recorded) = &sidecar.recorded {
-        let mode = args.mode.unwrap_or(recorded.mode);
         let new = NewObject {
             name: new_name(args, recorded)?,
-            size: Some(recorded.size),
-            mode: Some(mode),
-            owner: Some(owner.unwrap_or(recorded.uid)),
-            group: Some(group.unwrap_or(recorded.gid)),
             exclusive: true,
-            reserve: false,
-            fill: true,
+            requested: Requested {
+                size: Some(recorded.size),
+                mode: Some(args.mode.unwrap_or(recorded.mode)),
+                owner: Some(owner.unwrap_or(recorded.uid)),
+                group: Some(group.unwrap_or(recorded.gid)),
+                ..Requested::default()
+            },
         };
         return restore_object(context, &new, (&path, &file), data, &sidecar, &interrupts);
     }

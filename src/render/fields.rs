@@ -165,7 +165,7 @@ fn state(object: &Object) -> String {
         (State::Unknown, true) => "not attached; cannot determine whether creator and last user are running",
         (State::Unknown, false) => "no user found, but not every process could be inspected",
         (State::Orphan, true) => "not attached; creator and last user have exited",
-        (State::Orphan, false) => "not in use; its creator has exited",
+        (State::Orphan, false) => "not in use; its creator or its program has exited",
         (State::Unlinked, _) => "has no name; exists because a process has it open or mapped",
         (State::Kept, _) => "not in use; its program keeps or needs it",
         (State::Unused, _) => "not in use; nothing shows which process created it",

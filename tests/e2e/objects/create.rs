@@ -34,13 +34,16 @@ fn an_existing_object_is_opened_if_it_is_as_requested_and_never_changed() {
     run(["create", "/x", "--size", "4096", "--mode", "600"]).exits(0);
     let refused = run(["create", "/x", "--size", "8K", "--mode", "666"]).exits(5).prints_nothing();
     refused
-        .says("cannot use the existing object /x as requested")
-        .says("its size is 4 KiB, not 8 KiB; its mode is 0600, not 0666")
+        .says("cannot apply --size and --mode: object /x already exists")
+        .says("--size 8 KiB differs from its size, 4 KiB; --mode 0666 differs from its mode, 0600")
         .says("hint: change the existing object: `shmadm set /x --size 8192 --mode 0666`\n")
         .says("hint: open it unchanged: `shmadm create /x`\n");
-    let ran = run(["create", "/x", "--size", "8192P"]).exits(5).says("its size is 4 KiB, not 8 EiB\n");
+    let ran = run(["create", "/x", "--size", "8192P"]).exits(5).says("--size 8 EiB differs from its size, 4 KiB\n");
     assert!(!ran.stderr.contains("change the existing object"), "no object can have the size: {ran:?}");
-    run(["create", "/x", "--fill", "1"]).exits(5).says("--fill is only for new objects");
+    run(["create", "/x", "--fill", "1", "--reserve"])
+        .exits(5)
+        .says("--fill would overwrite its contents; --reserve would allocate its memory")
+        .says("hint: fill the existing object: `shmadm write /x --fill 1`\n");
     run(["create", "/x", "--size", "8K", "-n"]).exits(5).says("would fail: ");
     let refused = run(["create", "/x", "--exclusive", "--mode", "666"]).exits(6);
     refused
@@ -317,7 +320,7 @@ fn an_object_that_another_process_creates_meanwhile_is_opened() {
     let links = |call: &Call| call.number == libc::SYS_linkat;
     for (options, code, problem) in [
         (&["create", "/x"][..], 0, "opened existing object /x"),
-        (&["create", "/x", "--size", "8K"], 5, "its size is 4 KiB, not 8 KiB"),
+        (&["create", "/x", "--size", "8K"], 5, "--size 8 KiB differs from its size, 4 KiB"),
         (&["create", "/x", "--exclusive"], 6, "cannot create object /x: File exists (EEXIST, linkat)"),
     ] {
         let stopped = Stopped::before(1, links, options);
