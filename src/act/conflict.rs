@@ -47,16 +47,22 @@ pub(super) fn conflicts(system: &System, existing: &Object, requested: &Requeste
         conflicts.push(Conflict::attribute("size", sizes, &size.to_string()));
     }
     for (account, requested, current) in [(Account::User, owner, existing.uid), (Account::Group, group, existing.gid)] {
-        // The overflow id may stand for another one.
-        if let Some(id) = requested.filter(|id| *id != current || system.may_be_unmapped(account, current)) {
-            let (option, [wanted, name]) = match account {
-                Account::User => ("owner", [id, current].map(|id| system.user(id))),
-                Account::Group => ("group", [id, current].map(|id| system.group(id))),
-            };
-            // The overflow id has a name, too.
-            let wanted = if wanted == name { id.to_string() } else { wanted };
-            let value = if wanted.contains(char::is_whitespace) { id.to_string() } else { wanted.clone() };
-            conflicts.push(Conflict::attribute(option, [wanted, name], &value));
+        let (option, name): (_, &dyn Fn(u32) -> String) = match account {
+            Account::User => ("owner", &|id| system.user(id)),
+            Account::Group => ("group", &|id| system.group(id)),
+        };
+        let value =
+            |id: u32| Some(name(id)).filter(|name| !name.contains(char::is_whitespace)).unwrap_or(id.to_string());
+        match requested {
+            Some(id) if id != current => {
+                conflicts.push(Conflict::attribute(option, [name(id), name(current)], &value(id)));
+            }
+            Some(id) if system.may_be_unmapped(account, current) => {
+                let effect = format!("may differ from its {option}: ids that are not mapped appear as {current}");
+                let change = Some(format!("--{option} {id}"));
+                conflicts.push(Conflict { change, ..Conflict::only_new(option, &effect) });
+            }
+            _ => {}
         }
     }
     if let Some(mode) = mode.filter(|mode| *mode != existing.mode) {

@@ -116,6 +116,21 @@ fn namespace_root_cannot_force_the_removal_of_an_object_of_an_unmapped_owner() {
     within(&["rm", "/pub"]).exits(0);
 }
 
+#[apply(test)]
+#[requires(Root)]
+fn an_object_of_an_unmapped_owner_is_not_that_of_the_overflow_id() {
+    let path = create("pub", 4096);
+    within(&["create", "/pub", "--owner", "65534"])
+        .exits(5)
+        .prints_nothing()
+        .says("cannot apply --owner: object /pub already exists")
+        .says("cause: --owner may differ from its owner: ids that are not mapped appear as 65534\n")
+        .says("hint: change the existing object: `shmadm set /pub --owner 65534`\n");
+    within(&["create", "/pub", "--owner", "0"]).exits(5).says("cause: --owner root differs from its owner, nobody\n");
+    chown(&path, Some(FIRST), None).unwrap();
+    within(&["create", "/pub", "--owner", "0"]).exits(0).says("opened existing object /pub");
+}
+
 /// Runs the program as root of a user namespace with 65536 ids, in the test's IPC namespace.
 fn within(arguments: &[&str]) -> Ran {
     within_numbers(1 << 16, arguments)
