@@ -75,12 +75,23 @@ pub(crate) struct ListArgs {
     unlinked: bool,
 }
 
+/// What to list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kinds {
+    Segments,
+    Objects,
+    Both,
+}
+
 impl ListArgs {
-    /// Returns the kinds to list: segments, objects. Both are shown where no columns are chosen.
-    fn kinds(&self, format: Format) -> (bool, bool) {
-        let only_posix = self.posix || self.unlinked;
+    /// Returns the kinds to list: both where no columns are chosen.
+    fn kinds(&self, format: Format) -> Kinds {
         let is_chosen = self.columns.output.is_some() || self.times || self.pids || self.creators || self.sysv;
-        (!only_posix, only_posix || (!is_chosen && matches!(format, Format::Table | Format::Json)))
+        match format {
+            _ if self.posix || self.unlinked => Kinds::Objects,
+            Format::Table | Format::Json if !is_chosen => Kinds::Both,
+            _ => Kinds::Segments,
+        }
     }
 
     /// Returns the columns of POSIX objects.
@@ -97,8 +108,8 @@ impl ListArgs {
     /// Returns the columns to show, and those of the default table that a narrow terminal may drop.
     fn columns(&self, format: Format) -> Result<(Vec<&'static Column<Object>>, Vec<&'static str>), Error> {
         match self.kinds(format) {
-            (false, _) => return Ok((self.file_columns(format)?, FILE_DROP_ORDER.to_vec())),
-            (true, true) if format == Format::Table => {
+            Kinds::Objects => return Ok((self.file_columns(format)?, FILE_DROP_ORDER.to_vec())),
+            Kinds::Both if format == Format::Table => {
                 let namespace = if self.all_ns { NAMESPACE } else { &[] };
                 return Ok((namespace.iter().chain(BOTH).collect(), FILE_DROP_ORDER.to_vec()));
             }
@@ -162,8 +173,7 @@ impl ListArgs {
     }
 
     /// Returns whether segments can be printed as they are read. Sorting, a scan for all objects at once, and the check
-    /// of
-    /// `--exclude` require the whole list.
+    /// of `--exclude` require the whole list.
     fn can_stream(&self, sort: Option<&Column<Object>>, needs: Needs, filter: &Filter) -> bool {
         let is_sorted = sort.is_some() || self.reverse;
         let needs_all = needs.contains(Needs::ATTACHERS) || !filter.pid.is_empty() || !filter.exclude.is_empty();
@@ -172,10 +182,10 @@ impl ListArgs {
 
     fn sort_column(&self, format: Format) -> Result<Option<&'static Column<Object>>, Error> {
         let registries: &[&'static [_]] = match self.kinds(format) {
-            (false, _) => &[FILE],
-            (true, false) => &[SEGMENT],
+            Kinds::Objects => &[FILE],
+            Kinds::Segments => &[SEGMENT],
             // Rows of the other kind have no value in such a column: they come last, unsorted.
-            (true, true) => &[NAMESPACE, BOTH, SEGMENT, FILE],
+            Kinds::Both => &[NAMESPACE, BOTH, SEGMENT, FILE],
         };
         self.columns.sort(registries)
     }
@@ -192,9 +202,9 @@ struct NotListed {
 pub(crate) fn run(args: &ListArgs, context: &mut Context) -> Result<Exit, Error> {
     let (columns, droppable) = args.columns(context.format)?;
     let sort = args.sort_column(context.format)?;
-    let (segments, files) = args.kinds(context.format);
+    let kinds = args.kinds(context.format);
     if args.columns.list_columns {
-        return args.table.list_columns(context, if args.posix || args.unlinked { FILE } else { SEGMENT });
+        return args.table.list_columns(context, if kinds == Kinds::Objects { FILE } else { SEGMENT });
     }
     let style = TableStyle {
         time: args.time,
@@ -203,8 +213,8 @@ pub(crate) fn run(args: &ListArgs, context: &mut Context) -> Result<Exit, Error>
     };
     let filter = args.filters.filter()?;
     let needs = columns.iter().chain(&sort).fold(filter.needs(), |needs, column| needs | column.needs);
-    if files {
-        return list_with_objects(args, context, segments, &filter, needs, (&columns, sort), &style);
+    if kinds != Kinds::Segments {
+        return list_with_objects(args, context, kinds == Kinds::Both, &filter, needs, (&columns, sort), &style);
     }
     if args.can_stream(sort, needs, &filter) {
         let mut rows = context.ui.write(|_| Rows::begin(context.format, &(), "segments", &columns, &style))?;
