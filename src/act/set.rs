@@ -20,14 +20,24 @@ pub(crate) struct Change {
     pub(crate) force: bool,
 }
 
+impl Change {
+    /// Fails if the kind of an object has no such attribute.
+    pub(crate) fn check(&self, object: &Object) -> Result<(), Error> {
+        let ident = object.ident();
+        let message = match object.is_segment() {
+            true if self.size.is_some() => format!("cannot resize {ident}: the size of a segment is fixed"),
+            false if self.lock.is_some() => format!("cannot lock {ident}: only segments can be locked"),
+            _ => return Ok(()),
+        };
+        Err(Error::new(Kind::Usage, message).target(ident.argument()))
+    }
+}
+
 /// Changes a segment. The lock is changed first, since it fails most often, and is restored if IPC_SET fails.
 /// Fails as shmctl(2). Nothing is changed then, unless a hint says that the lock could not be restored.
 pub(crate) fn set(system: &System, seen: &Object, change: Change) -> Result<(), Error> {
+    change.check(seen)?;
     let ObjectKind::SysV(SysV { id, .. }) = seen.kind else { return set_file(system, seen, change) };
-    if change.size.is_some() {
-        return Err(Error::new(Kind::Usage, format!("cannot resize segment {id}: the size of a segment is fixed"))
-            .target(id.to_string()));
-    }
     // IPC_SET always sets owner, group and mode together. It is not needed to change only the lock.
     let sets = change.owner.is_some() || change.group.is_some() || change.mode.is_some();
     if !sets && change.lock.is_none() {

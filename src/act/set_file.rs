@@ -13,7 +13,7 @@ use crate::error::{Error, Kind, again};
 use crate::explain::{
     NO_CHOWN, cannot_open, file_in_use, seal_cause, unmapped_id, why_unknown, with_read_only_cause, with_size_cause,
 };
-use crate::model::{Object, Seal, Size};
+use crate::model::{FileType, Mode, Object, Seal, Size, enumerate};
 use crate::query::{Account, OpenError, System, refer_to_file};
 use crate::sys::{self, Opening};
 
@@ -30,47 +30,78 @@ pub(super) fn current_ids(
     Ok((owner.map(Uid::from_raw), group.map(Gid::from_raw)))
 }
 
-/// Changes an object. Its size is changed first, since that fails most often.
+/// Changes an object. Its size is changed last, since shrinking destroys contents; but the file is opened first, with
+/// the mode that it still has.
 ///
 /// Shrinking an object that a process uses is refused without `force`: the process would get SIGBUS beyond the new end.
 pub(super) fn set_file(system: &System, seen: &Object, change: Change) -> Result<(), Error> {
-    let ident = seen.ident();
-    if change.lock.is_some() {
-        return Err(Error::new(Kind::Usage, format!("cannot lock {ident}: only segments can be locked"))
-            .target(ident.argument()));
-    }
-    let failed = |errno, call| failed(system, seen, errno, call);
     let file = refer_to_file(system, seen).map_err(|error| cannot_open(system, seen, "change", error))?;
-    let path = sys::descriptor_path(file.as_fd());
-    if let Some(size) = change.size {
-        let too_large = |_| with_size_cause(system, failed(Errno::EFBIG, "ftruncate"), size, Errno::EFBIG);
-        let length = i64::try_from(size).map_err(too_large)?;
-        let now = sys::stat_file(file.as_fd()).map_err(|errno| failed(errno, "statx"))?;
-        let must_be_unused = size < now.size && !change.force;
-        let leased = if must_be_unused { open_unused(system, seen, file.as_fd(), size)? } else { None };
-        let denied = |errno| cannot_open(system, seen, "change", OpenError::Call(errno));
-        let open = || sys::open_referred(file.as_fd(), Opening::Write).map_err(denied);
-        let opened = leased.map_or_else(open, Ok)?;
-        ftruncate(&opened, length).map_err(|errno| {
-            let seal = if size < now.size { Seal::Shrink } else { Seal::Grow };
-            with_size_cause(system, denied_by(seal, opened.as_fd(), failed(errno, "ftruncate"), errno), size, errno)
-        })?;
-    }
+    let resized = change.size.map(|size| open_to_resize(system, seen, file.as_fd(), size, change.force)).transpose()?;
+    let mut changed: Vec<String> = Vec::new();
     if change.owner.is_some() || change.group.is_some() {
         let (owner, group) = current_ids(system, change.owner, change.group)?;
-        fchownat(file.as_fd(), "", owner, group, AtFlags::AT_EMPTY_PATH).map_err(|errno| failed(errno, "fchownat"))?;
+        fchownat(file.as_fd(), "", owner, group, AtFlags::AT_EMPTY_PATH)
+            .map_err(|errno| failed(system, seen, errno, "fchownat"))?;
+        changed.extend(change.owner.map(|_| "owner".to_owned()));
+        changed.extend(change.group.map(|_| "group".to_owned()));
     }
+    let after = |error: Error, changed: &[String]| match changed {
+        [] => error,
+        [_] => error.also(&format!("its {} has been changed", changed[0])),
+        _ => error.also(&format!("its {} have been changed", enumerate(changed, "and"))),
+    };
     if let Some(mode) = change.mode {
-        let mode = FileMode::from_bits_truncate(mode.bits().into());
-        fchmodat(AT_FDCWD, &path, mode, FchmodatFlags::FollowSymlink).map_err(|errno| {
-            let error = failed(errno, "fchmodat");
-            match sys::open_referred(file.as_fd(), Opening::InspectNow) {
-                Ok(opened) => denied_by(Seal::Exec, opened.as_fd(), error, errno),
-                Err(_) => error,
-            }
-        })?;
+        set_mode(system, seen, file.as_fd(), mode).map_err(|error| after(error, &changed))?;
+        changed.push("mode".to_owned());
     }
-    Ok(())
+    resized.map_or(Ok(()), |resized| resized.apply(system, seen)).map_err(|error| after(error, &changed))
+}
+
+fn set_mode(system: &System, seen: &Object, file: BorrowedFd<'_>, mode: Mode) -> Result<(), Error> {
+    let mode = FileMode::from_bits_truncate(mode.bits().into());
+    fchmodat(AT_FDCWD, &sys::descriptor_path(file), mode, FchmodatFlags::FollowSymlink).map_err(|errno| {
+        let error = failed(system, seen, errno, "fchmodat");
+        match sys::open_referred(file, Opening::InspectNow) {
+            Ok(opened) => denied_by(Seal::Exec, opened.as_fd(), error, errno),
+            Err(_) => error,
+        }
+    })
+}
+
+/// A file that is open to be resized.
+struct Resize {
+    file: OwnedFd,
+    size: u64,
+    length: i64,
+    /// The seal that would forbid it.
+    seal: Seal,
+}
+
+impl Resize {
+    fn apply(&self, system: &System, seen: &Object) -> Result<(), Error> {
+        ftruncate(&self.file, self.length).map_err(|errno| {
+            let error = failed(system, seen, errno, "ftruncate");
+            with_size_cause(system, denied_by(self.seal, self.file.as_fd(), error, errno), self.size, errno)
+        })
+    }
+}
+
+/// Opens the file of an object to resize it. Refuses to shrink one that is in use, unless `force` is given.
+fn open_to_resize(
+    system: &System,
+    seen: &Object,
+    file: BorrowedFd<'_>,
+    size: u64,
+    force: bool,
+) -> Result<Resize, Error> {
+    let too_large = |_| with_size_cause(system, failed(system, seen, Errno::EFBIG, "ftruncate"), size, Errno::EFBIG);
+    let length = i64::try_from(size).map_err(too_large)?;
+    let now = sys::stat_file(file).map_err(|errno| failed(system, seen, errno, "statx"))?;
+    let shrinks = size < now.size;
+    let leased = if shrinks && !force { open_unused(system, seen, file, size)? } else { None };
+    let denied = |errno| cannot_open(system, seen, "change", OpenError::Call(errno));
+    let file = leased.map_or_else(|| sys::open_referred(file, Opening::Write).map_err(denied), Ok)?;
+    Ok(Resize { file, size, length, seal: if shrinks { Seal::Shrink } else { Seal::Grow } })
 }
 
 /// Opens the file of an object that no process uses and takes its lease: until it is closed, no process can open it.
@@ -79,6 +110,10 @@ fn open_unused(system: &System, seen: &Object, file: BorrowedFd<'_>, new_size: u
     let message = |why| format!("cannot shrink {} to {}: {why}", seen.ident(), Size(new_size));
     let force = "shrink it anyway; its users get SIGBUS beyond the new end";
     let in_use = || file_in_use(system, seen, message("it is in use"), Some(force));
+    if matches!(seen.posix().file_type, FileType::Memfd | FileType::Anonymous) {
+        // They exist only while they are in use. The kernel does not count it, and would grant the lease.
+        return Err(in_use());
+    }
     Err(match sys::open_referred(file, Opening::WriteLease) {
         // Another process holds a lease.
         Err(Errno::EAGAIN) => in_use(),

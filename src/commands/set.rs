@@ -86,8 +86,9 @@ pub(crate) fn run(args: &SetArgs, context: &mut Context) -> Result<Exit, Error> 
         }
         return Ok(Exit::Done);
     }
-    // All are resolved before the first change.
+    // All are resolved and checked before the first change.
     let Resolved { found, mut failed } = resolve_all(context, &args.segments, Needs::empty());
+    found.iter().try_for_each(|(_, object)| change.check(object))?;
     let mut records = Vec::new();
     for (target, segment) in found {
         match apply(context, &segment, change) {

@@ -6,6 +6,7 @@ use nix::unistd::{getegid, geteuid};
 use serde_json::json;
 
 use crate::fixtures::assert_fields;
+use crate::objects::create;
 use crate::oracle::{self, Row};
 use crate::sandbox::without;
 use crate::support::{NOBODY, finish, run, shmadm, shmadm_as};
@@ -35,6 +36,17 @@ fn changes_only_the_given_attributes() {
     expect("2777");
     assert_eq!(oracle::nattch(id), 0);
     assert_eq!(oracle::row(id).unwrap().get("atime"), "0", "nothing was attached");
+}
+
+#[apply(test)]
+fn an_attribute_that_one_of_several_kinds_lacks_changes_none_of_them() {
+    let id = oracle::create(0x4d2, 4096, 0o600).to_string();
+    let path = create("x", 8192);
+    let ran = run(["set", "/x", &id, "--size", "4K"]).exits(2).prints_nothing();
+    ran.says("cannot resize segment 0: the size of a segment is fixed");
+    run(["set", &id, "/x", "--lock"]).exits(2).says("cannot lock object /x: only segments can be locked");
+    assert_eq!(std::fs::metadata(path).unwrap().len(), 8192);
+    assert_eq!(oracle::row(0).unwrap().get("perms"), "600");
 }
 
 #[apply(test)]

@@ -318,6 +318,12 @@ fn memfds_and_anonymous_memory_are_listed_by_type_and_named_by_their_inode() {
     let who = run(["who", &name, "--json"]).exits(0).json();
     assert_fields(&who["objects"][0]["users"][0], json!({ "pid": actor.pid(), "how": "open" }));
     run(["rm", &name]).exits(5).says("it has no name");
+    // The kernel would grant a lease on either.
+    let anonymous = format!("obj:{}", of_actor("anonymous")[0]["object"].as_str().unwrap());
+    for name in [&name, &anonymous] {
+        let by = format!("pid {}", actor.pid());
+        run(["set", name, "--size", "4K"]).exits(5).says(" to 4 KiB: it is in use").says(&by).says("--force");
+    }
     assert!(!run(["list", "--posix"]).exits(0).stdout.contains("memfd"));
     let without_dev_shm = || {
         mount_tmpfs_on("/dev", None);

@@ -141,7 +141,8 @@ fn limits_of_the_process_are_named() {
     fails(|| limited("-f 1"), &["create", "/x", "--size", "4K"], 1, &[cause]);
     finish(limited("-f 1").args(["create", "/x", "--size", "512", "-n"])).exits(0);
     create("z", 4096);
-    finish(limited("-f 1").args(["set", "/z", "--size", "8K"])).exits(1).says("(EFBIG, ftruncate)").says(cause);
+    let ran = finish(limited("-f 1").args(["set", "/z", "--size", "8K", "--mode", "640"])).exits(1);
+    ran.says("(EFBIG, ftruncate)").says(&format!("{}; its mode has been changed\n", cause.trim_end()));
     let ran = finish(limited("-f 1").args(["write", "/z", "--offset", "1K", "x"])).exits(1).says("(EFBIG, pwrite)");
     ran.says("cause: it would exceed the limit of this process (`ulimit -f`)");
     create("small", 256);
@@ -310,9 +311,17 @@ fn shrinking_an_object_in_use_is_refused_without_force() {
 #[apply(test)]
 #[requires(Root)]
 fn an_owner_without_privilege_cannot_give_an_object_away() {
-    chown(create("x", 4096), Some(NOBODY), Some(NOBODY)).unwrap();
-    let ran = finish(shmadm_as(NOBODY).args(["set", "/x", "--owner", "root"])).exits(4);
-    ran.says("cause: only a privileged caller can give it to another owner or group\n");
+    let path = create("x", 4096);
+    chown(&path, Some(NOBODY), Some(NOBODY)).unwrap();
+    for options in [&["--owner", "root"][..], &["--size", "100", "--mode", "600", "--group", "root"]] {
+        let ran = finish(shmadm_as(NOBODY).args(["set", "/x"]).args(options)).exits(4);
+        ran.says("cause: only a privileged caller can give it to another owner or group\n");
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), 4096, "its contents are kept");
+    }
+    // The new mode may deny what the new size requires.
+    finish(shmadm_as(NOBODY).args(["set", "/x", "--mode", "400", "--size", "8K"])).exits(0);
+    let file = std::fs::metadata(path).unwrap();
+    assert_eq!((file.len(), file.permissions().mode() & 0o777), (8192, 0o400));
 }
 
 #[apply(test)]
