@@ -2,8 +2,10 @@
 
 use super::Context;
 use crate::error::{Error, Hint, again, shmadm};
-use crate::model::{FileUsers, HiddenBy, Needs, Object, Size, State, counted};
-use crate::query::{Filter, QueryError, System, can_inspect_all, posix_usage, some_are_in_flight, unlinked_objects};
+use crate::model::{FileType, FileUsers, HiddenBy, Needs, Object, Size, State, counted};
+use crate::query::{
+    Filter, QueryError, System, anonymous_objects, can_inspect_all, posix_usage, some_are_in_flight, unlinked_objects,
+};
 use crate::render::Format;
 
 /// Returns the objects without a name. Warns if some hold memory, but no process that uses one was found.
@@ -78,6 +80,14 @@ pub(crate) fn unlinked_if_any(system: &System, needs: Needs) -> Result<Vec<Objec
     match unlinked_objects(system, needs) {
         Err(error) if error.is_without_objects() => Ok(Vec::new()),
         found => Ok(found?),
+    }
+}
+
+/// Returns the memfds and the shared anonymous memory. They are in no directory, so only --type selects them.
+pub(crate) fn anonymous_if_selected(system: &System, filter: &Filter, needs: Needs) -> Result<Vec<Object>, Error> {
+    match [FileType::Memfd, FileType::Anonymous].iter().any(|kind| filter.file_type.contains(kind)) {
+        true => Ok(anonymous_objects(system, needs)?),
+        false => Ok(Vec::new()),
     }
 }
 

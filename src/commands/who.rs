@@ -6,10 +6,10 @@ use clap::Args;
 use super::all_namespaces::{ONLY_SEGMENTS, Survey, namespace_suffix, survey, warn_of_strays};
 use super::args::{TableArgs, target};
 use super::filters::{Failures, FilterArgs, keys, select, warn_of_removed};
-use super::objects::{named_objects, unlinked_if_any};
+use super::objects::{anonymous_if_selected, named_objects, unlinked_if_any};
 use super::{Context, Manual, are_objects, check_any_found, exit_with, resolve_all};
 use crate::error::{Error, Exit, Hint};
-use crate::model::{Hidden, HiddenBy, Needs, Object, Target, TotalSize, counted, enumerate, first_names};
+use crate::model::{Hidden, HiddenBy, Needs, Object, State, Target, TotalSize, counted, enumerate, first_names};
 use crate::query::{self, Filter, add_attachers, add_attachers_and_find_strays, can_inspect_all, inventory};
 use crate::render::{
     ATTACHERS, BY_MAPPING, BY_PROCESS, BY_PROCESS_SIZE, FILE_USERS, Format, NAMESPACE_COLUMNS, USERS_BY_PLACE,
@@ -146,8 +146,12 @@ fn named(
     let in_any_state = filter.in_any_state();
     files.retain(|file| in_any_state.matches(&context.system, file));
     query::probe(&context.system, &mut files);
-    if is_all && !filter.pid.is_empty() {
-        files.extend(unlinked_if_any(&context.system, needs | Needs::ATTACHERS)?);
+    if is_all {
+        let needs = needs | Needs::ATTACHERS;
+        if !filter.pid.is_empty() || filter.state.contains(&State::Unlinked) {
+            files.extend(unlinked_if_any(&context.system, needs)?);
+        }
+        files.extend(anonymous_if_selected(&context.system, filter, needs)?);
     }
     files.retain(|file| filter.matches(&context.system, file));
     let found = files.iter().map(|file| UsedFile::of(file, &filter.pid)).collect::<Vec<_>>();
@@ -208,7 +212,7 @@ fn print(
     let only_files = match context.format {
         // The columns depend on the arguments, not on what exists.
         Format::Csv | Format::Tsv => are_objects,
-        Format::Json | Format::Table => found.is_empty() && !files.is_empty(),
+        Format::Json | Format::Table => found.is_empty() && (are_objects || !files.is_empty()),
     };
     if only_files {
         return print_files(args, context, files);

@@ -317,6 +317,10 @@ fn memfds_and_anonymous_memory_are_listed_by_type_and_named_by_their_inode() {
     assert_eq!(run(["read", &name, "--length", "2", "--raw"]).exits(0).stdout, "\u{1}\u{1}");
     let who = run(["who", &name, "--json"]).exits(0).json();
     assert_fields(&who["objects"][0]["users"][0], json!({ "pid": actor.pid(), "how": "open" }));
+    let found = run(["who", "--type", "memfd", "--pid", &actor.pid().to_string(), "--json"]).exits(0).json();
+    assert_eq!(found["objects"], who["objects"]);
+    let all = run(["who", "--type", "memfd", "--json"]).exits(0).json();
+    assert!(all["objects"].as_array().unwrap().contains(&who["objects"][0]), "{all}");
     run(["rm", &name]).exits(5).says("it has no name");
     // The kernel would grant a lease on either.
     let anonymous = format!("obj:{}", of_actor("anonymous")[0]["object"].as_str().unwrap());

@@ -3,11 +3,11 @@
 use super::{ListArgs, NotListed, selected, stream};
 use crate::commands::all_namespaces::all_files;
 use crate::commands::filters::{retain_attached, warn_of_removed};
-use crate::commands::objects::{named_objects, report_omitted, unlinked};
+use crate::commands::objects::{anonymous_if_selected, named_objects, report_omitted, unlinked};
 use crate::commands::{Context, exit_with};
 use crate::error::{Error, Exit, Hint, again};
-use crate::model::{FileType, Needs, Object, State, counted};
-use crate::query::{Filter, anonymous_objects, probe};
+use crate::model::{Needs, Object, State, counted};
+use crate::query::{Filter, probe};
 use crate::render::{Column, Format, RECORD, RECORD_ALL_NS, Rows, SEGMENT, TableStyle, by_names};
 
 /// Lists POSIX objects, and segments if `segments` is set.
@@ -40,10 +40,7 @@ pub(super) fn list_with_objects(
     };
     let is_known = found.is_some();
     let mut files = found.unwrap_or_default();
-    // They are in no directory, so they are listed only if --type selects them.
-    if [FileType::Memfd, FileType::Anonymous].iter().any(|kind| filter.file_type.contains(kind)) {
-        files.extend(anonymous_objects(&context.system, file_needs)?);
-    }
+    files.extend(anonymous_if_selected(&context.system, filter, file_needs)?);
     if args.probe {
         probe(&context.system, &mut files);
     }

@@ -98,6 +98,8 @@ fn descriptors_are_found_after_the_leader_has_exited() {
     std::fs::remove_file(&path).unwrap();
     let listed = run(["list", "--unlinked", "--json"]).exits(0).json();
     assert_fields(&listed["objects"][0], json!({ "state": "unlinked", "users": 1 }));
+    let who = run(["who", "--state", "unlinked", "--json"]).exits(0).json();
+    assert_eq!(who["objects"][0]["object"], listed["objects"][0]["object"]);
     assert!(run(["read", &name, "--text"]).exits(0).stdout.starts_with("contents"));
 }
 
