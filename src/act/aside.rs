@@ -12,8 +12,8 @@ use crate::sys::{self, Opening};
 
 /// The prefix of an object that is being removed. If the removal is killed, the next `prune` restores the name.
 const ASIDE: &[u8] = b".shmadm-aside=";
-/// The prefix if the name would become too long or is taken. The inode number and a pid follow, so no `prune` knows
-/// which name to restore.
+/// The prefix if the name would become too long or is taken. The inode number and the pid follow, so no `prune` knows
+/// which name to restore: the object is an orphan of that process (products.toml).
 const ASIDE_BY_INODE: &str = ".shmadm-aside#";
 
 /// Restores the names of objects that a killed removal has renamed: those of the caller, or of every user for root.
@@ -39,7 +39,7 @@ pub(crate) fn restore_aside(system: &System, dry_run: bool) -> Vec<(ObjectName, 
         let restored = match sys::stat_entry(directory.as_fd(), name.file_name()) {
             Ok(_) => Err(Errno::EEXIST),
             Err(_) if dry_run => Ok(()),
-            Err(_) => sys::rename_entry(directory.as_fd(), &aside, name.file_name()),
+            Err(_) => sys::rename_entry(directory.as_fd(), &aside, name.file_name(), (stat.uid, stat.gid)),
         };
         Some((name, restored))
     };

@@ -274,6 +274,8 @@ struct Pending<'a> {
     name: &'a OsStr,
     aside: OsString,
     file: OwnedFd,
+    /// The owner and group of the file.
+    owner: (u32, u32),
 }
 
 impl<'a> Pending<'a> {
@@ -296,16 +298,17 @@ impl<'a> Pending<'a> {
 
     fn new(directory: &'a ObjectDirectory, seen: &Posix, name: &'a ObjectName, file: OwnedFd) -> Self {
         let aside = aside_name(name).map_or_else(|| aside_by_inode(seen.file()), |aside| aside.file_name().to_owned());
-        Self { directory, id: seen.file(), name: name.file_name(), aside, file }
+        let owner = (seen.stat.uid, seen.stat.gid);
+        Self { directory, id: seen.file(), name: name.file_name(), aside, file, owner }
     }
 
     /// Renames the object. The name may have become that of another object since it was opened, which keeps it.
     fn put_aside(mut self) -> Result<Self, Failure> {
         let directory = self.directory.as_fd();
-        let mut renamed = sys::rename_entry(directory, self.name, &self.aside);
+        let mut renamed = sys::rename_entry(directory, self.name, &self.aside, self.owner);
         if renamed == Err(Errno::EEXIST) {
             self.aside = aside_by_inode(self.id);
-            renamed = sys::rename_entry(directory, self.name, &self.aside);
+            renamed = sys::rename_entry(directory, self.name, &self.aside, self.owner);
         }
         renamed.map_err(|errno| match errno {
             Errno::ENOENT => Failure::Gone,
@@ -319,7 +322,7 @@ impl<'a> Pending<'a> {
 
     /// Restores the name, and returns why it is not removed.
     fn give_back(&self, why: Failure) -> Failure {
-        match sys::rename_entry(self.directory.as_fd(), &self.aside, self.name) {
+        match sys::rename_entry(self.directory.as_fd(), &self.aside, self.name, self.owner) {
             Ok(()) => why,
             Err(errno) => Failure::LeftAside {
                 aside: format!("/{}", escape_invalid_utf8(self.aside.as_bytes())),

@@ -237,8 +237,34 @@ pub(crate) fn seals(file: BorrowedFd<'_>) -> Result<Vec<Seal>, Errno> {
 }
 
 /// Renames an entry within its directory. Fails with EEXIST if the new name exists.
-pub(crate) fn rename_entry(directory: BorrowedFd<'_>, from: &OsStr, to: &OsStr) -> Result<(), Errno> {
-    fs::renameat_with(directory, from, directory, to, RenameFlags::NOREPLACE).map_err(errno)
+///
+/// On a file system of another user namespace (a rootless container), only users with a mapping in it can create names:
+/// if necessary, the file is renamed as its owner.
+pub(crate) fn rename_entry(
+    directory: BorrowedFd<'_>,
+    from: &OsStr,
+    to: &OsStr,
+    (owner, group): (u32, u32),
+) -> Result<(), Errno> {
+    let rename = || fs::renameat_with(directory, from, directory, to, RenameFlags::NOREPLACE).map_err(errno);
+    match rename() {
+        Err(Errno::EOVERFLOW) => {
+            let own_group = nix::unistd::setfsgid(group.into());
+            let result = as_owner(owner, rename);
+            nix::unistd::setfsgid(own_group);
+            result
+        }
+        result => result,
+    }
+}
+
+/// Makes a call with the file system uid of a file's owner, if the caller may change its own; it then lacks the
+/// capabilities over files.
+fn as_owner<T>(owner: u32, call: impl FnOnce() -> T) -> T {
+    let own = nix::unistd::setfsuid(owner.into());
+    let result = call();
+    nix::unistd::setfsuid(own);
+    result
 }
 
 /// Removes a name.
@@ -278,12 +304,7 @@ pub(crate) fn take_write_lease(file: BorrowedFd<'_>, owner: u32) -> Result<(), E
     let take = || Errno::result(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_WRLCK) }).map(drop);
     ignore_lease_breaks()?;
     match take() {
-        Err(Errno::EACCES | Errno::EPERM) => {
-            let own = nix::unistd::setfsuid(owner.into());
-            let result = take();
-            nix::unistd::setfsuid(own);
-            result
-        }
+        Err(Errno::EACCES | Errno::EPERM) => as_owner(owner, take),
         result => result,
     }
 }

@@ -1,6 +1,6 @@
 //! The names of objects while they are removed, and after a removal that could not end.
 
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use nix::errno::Errno;
 use nix::libc;
@@ -144,4 +144,14 @@ fn an_object_left_aside_is_kept_if_its_name_cannot_be_restored() {
     ran.says("cannot restore object /torch_1_2_3: ")
         .says("(EIO, renameat2); its name is still /.shmadm-aside=torch_1_2_3\n");
     assert_eq!(names(), [".shmadm-aside=torch_1_2_3"]);
+}
+
+#[apply(test)]
+fn an_object_left_aside_without_its_name_is_an_orphan_of_the_removal() {
+    let mut removal = Command::new("true").spawn().unwrap();
+    removal.wait().unwrap();
+    let name = format!(".shmadm-aside#7.{}", removal.id());
+    create(&name, 4096);
+    run(["prune", "--posix", "--yes", "--older-than", "0s"]).exits(0).says(&format!("removed object /{name}"));
+    assert_eq!(names(), [""; 0]);
 }

@@ -224,3 +224,20 @@ fn an_unlinked_object_of_another_file_system_is_named_by_its_inode() {
     path.close().unwrap();
     run(["stat", &name]).exits(3);
 }
+
+#[apply(test)]
+#[requires(Root)]
+fn objects_in_a_rootless_container_are_removed_by_root() {
+    let script =
+        "mount -t tmpfs none /dev/shm && cd /dev/shm && echo a >a && echo b >b && echo c >c && echo ready; read line";
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid", &NOBODY.to_string(), "--regid", &NOBODY.to_string(), "--clear-groups"]);
+    let container = started(command.args(["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script]));
+    let pid = container.pid().to_string();
+    let ran = |arguments: &[&str]| run([&["--ns", &pid][..], arguments].concat());
+    ran(&["rm", "/a"]).exits(0).says("removed object /a");
+    ran(&["rm", "/b", "--force"]).exits(0).says("removed object /b");
+    let prune = ["prune", "--posix", "--any-owner", "--unattached", "--older-than", "0s", "--settle", "0s", "--yes"];
+    ran(&prune).exits(0).says("removed object /c");
+    assert_eq!(file_names(format!("/proc/{pid}/root/dev/shm").as_ref()), [""; 0]);
+}
