@@ -4,7 +4,9 @@ use clap::{ArgAction, Args};
 
 use super::{Context, Manual, usage_error};
 use crate::error::{Error, Exit, Kind, again, shmadm};
-use crate::model::{Limits, Measure, Needs, PosixUsage, State, Tally, Threshold, counted, is_decimal, parse_duration};
+use crate::model::{
+    Limits, Measure, Needs, PosixUsage, Severity, State, Tally, Threshold, counted, is_decimal, parse_duration,
+};
 use crate::process::with_timeout;
 use crate::query::{self, System};
 use crate::render::{CheckReport, Reading, worst, write_check};
@@ -146,7 +148,7 @@ pub(crate) fn run(args: &CheckArgs, context: &mut Context) -> Result<Exit, Error
             .hint("allow more time", again("--timeout 60")));
     };
     let measured = measured?;
-    let readings = rules.into_iter().map(|rule| reading(rule, &measured)).collect::<Result<Vec<_>, _>>()?;
+    let readings = readings(context, rules, &measured)?;
     if context.json() {
         context.report(&CheckReport::of(&readings))?;
     } else {
@@ -157,6 +159,28 @@ pub(crate) fn run(args: &CheckArgs, context: &mut Context) -> Result<Exit, Error
         context.ui.write(|out| write_check(out, &readings, args.verbose, &[details]))?;
     }
     Ok(Exit::Verdict(worst(&readings).code()))
+}
+
+/// Returns the readings of the rules, without those that are not certain. Fails if one of these could make the status
+/// worse; otherwise warns of them.
+fn readings(context: &mut Context, rules: Vec<Rule>, measured: &Measured) -> Result<Vec<Reading>, Error> {
+    let (mut readings, mut uncertain) = (Vec::new(), Vec::new());
+    for rule in rules {
+        let worst = if rule.2.is_some() { Severity::Critical } else { Severity::Warning };
+        match reading(rule, measured) {
+            Ok(reading) => readings.push(reading),
+            Err(error) if error.kind == Kind::Usage => return Err(error),
+            Err(error) => uncertain.push((worst, error)),
+        }
+    }
+    for (possible, error) in uncertain {
+        if possible > worst(&readings) {
+            return Err(error);
+        }
+        let cause = error.cause.as_deref().map(|cause| format!(": {cause}")).unwrap_or_default();
+        context.ui.warning(&format!("{error}{cause}"));
+    }
+    Ok(readings)
 }
 
 /// What was measured.

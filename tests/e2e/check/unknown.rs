@@ -36,6 +36,17 @@ fn possible_orphans_are_unknown() {
         let ran = inside(&["check", "-w", rule]).exits(3);
         assert!(ran.stdout.starts_with("SHM UNKNOWN: cannot determine whether 1 segment is an orphan"), "{ran:?}");
     }
+    // What cannot make the status worse is a warning.
+    for (rules, code, status) in [
+        (["-c", "segments=0", "-w", "orphans=0"], 2, "CRITICAL"),
+        (["-c", "segments=0", "-c", "orphans=0"], 2, "CRITICAL"),
+        (["-w", "segments=0", "-w", "orphans=0"], 1, "WARNING"),
+        (["-w", "segments=0", "-c", "orphans=0"], 3, "UNKNOWN"),
+    ] {
+        let ran = inside(&[&["check"], &rules[..]].concat()).exits(code);
+        assert!(ran.stdout.starts_with(&format!("SHM {status}: ")), "{ran:?}");
+        ran.says("cannot determine whether 1 segment is an orphan");
+    }
     // The result is the same whether or not the segment is an orphan.
     inside(&["check", "-w", "orphans=1", "-c", "orphan-bytes=4096"]).exits(0);
     // Any number of orphans between none and all is possible, too.
