@@ -19,7 +19,7 @@ use crate::model::path_text;
 use crate::process::{
     caught_signal, enter_namespace, name_for_nsenter, pid_of, stdout_is_closed, survive_file_size_limit,
 };
-use crate::query::{DEV_SHM, ObjectsPlace, System};
+use crate::query::{DEV_SHM, ObjectsPlace, System, can_become_root};
 use crate::render::{Format, unknown_line};
 use crate::ui::{Color, Ui};
 
@@ -56,7 +56,7 @@ fn execute(program: &clap::Command, matches: &ArgMatches, arguments: &[OsString]
     let line = command_line::split(program, typed);
     let directory = globals.dir.clone().map(OsString::from);
     let ui = ui(globals.quiet, globals.color).with_json(globals.json());
-    let ui = ui.with_command_line(line, globals.ns.clone(), directory);
+    let ui = ui.with_command_line(line, globals.ns.clone(), directory, can_become_root);
     let mut context = match prepare(&globals, called) {
         Ok((format, system)) => {
             Context { ui, system, format, elsewhere: globals.ns.is_some(), arguments: typed.to_owned() }

@@ -133,15 +133,16 @@ impl Ui {
         }
     }
 
-    /// Sets the user's command line, `--ns` and `--dir`, which hints repeat.
+    /// Sets the user's command line, `--ns` and `--dir`, which hints repeat, and whether `sudo` helps.
     pub(crate) fn with_command_line(
         mut self,
         line: CommandLine,
         namespace: Option<OsString>,
         directory: Option<OsString>,
+        can_become_root: fn() -> bool,
     ) -> Self {
-        let is_root = rustix::process::geteuid().is_root();
-        self.hints = HintContext { namespace, directory, line, is_root, ..HintContext::default() };
+        let can_become_root = Some(can_become_root);
+        self.hints = HintContext { namespace, directory, line, can_become_root, ..HintContext::default() };
         self
     }
 

@@ -15,9 +15,9 @@ use super::plan::would_fail;
 use super::remove_failure::Failure;
 use super::remove_file::remove_file;
 use crate::error::{Error, Kind, again, shmadm};
-use crate::explain::{Attempt, attached_refusal, explain, gone, holders};
+use crate::explain::{Attempt, OUTSIDE, attached_refusal, explain, gone, holders};
 use crate::model::{Needs, Object, ObjectKind, Outcome, ShmId, State, SysV};
-use crate::query::{System, lookup, may_control, state_now};
+use crate::query::{Account, System, lookup, may_control, state_now};
 use crate::sys::{self, SysError};
 
 /// How often a segment is read again because its users have exited meanwhile.
@@ -132,6 +132,7 @@ fn check(system: &System, seen: &Object, seen_sysv: &SysV, now: &Object, how: Re
 fn with_remedy(system: &System, now: &Object, refusal: Error) -> Error {
     let id = now.sysv().id;
     let refusal = match may_control(system, now) {
+        Some(false) if system.may_be_unmapped(Account::User, now.uid) => refusal.also(OUTSIDE),
         Some(false) => {
             let mut users = Vec::new();
             for user in [system.user(now.uid), system.user(now.sysv().cuid), "root".to_owned()] {

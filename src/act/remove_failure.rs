@@ -6,7 +6,7 @@ use super::remove::Kept;
 use super::remove_file::{check_directory, may_unlink};
 use crate::error::{Error, Kind, again, program, shmadm};
 use crate::explain::{
-    describe_use, describe_users, file_in_use, missing_file, owner_or_root, why_unknown, with_directory_cause,
+    OUTSIDE, describe_use, describe_users, file_in_use, missing_file, owner_or_root, why_unknown, with_directory_cause,
 };
 use crate::model::Object;
 use crate::query::{CAP_FOWNER, System, has_capability};
@@ -117,7 +117,7 @@ impl Failure {
                         if has_capability(system, CAP_FOWNER) == Some(true) {
                             return error
                                 .cause(format!("{cause}; CAP_FOWNER has no effect on it in your user namespace"))
-                                .also("the owner and root can do this outside your user namespace");
+                                .also(OUTSIDE);
                         }
                         let who = owner_or_root(&system.user(object.uid));
                         error.cause(cause).hint(format!("{who} can do this"), again("").sudo().on(ident.typed()))

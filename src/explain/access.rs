@@ -3,7 +3,7 @@
 use crate::error::{Error, again, program, shmadm};
 use crate::model::{Mode, Object, Size};
 use crate::query::{
-    CAP_IPC_LOCK, CAP_IPC_OWNER, CAP_SYS_ADMIN, Capability, System, capability, is_owner_or_creator, lockable,
+    Account, CAP_IPC_LOCK, CAP_IPC_OWNER, CAP_SYS_ADMIN, Capability, System, capability, is_owner_or_creator, lockable,
     mode_shift,
 };
 
@@ -114,6 +114,9 @@ pub(super) fn explain_lock_limit(system: &System, error: Error, segment: Option<
         .hint("show the limit in KiB", program("ulimit -l"))
 }
 
+/// Who has the rights to something that belongs to a user without a mapping.
+pub(crate) const OUTSIDE: &str = "the owner and root can do this outside your user namespace";
+
 /// Adds that the caller is not the owner and lacks a capability instead.
 fn explain_ownership(system: &System, error: Error, segment: &Object, name: &str, number: u32) -> Error {
     let owner = system.user(segment.uid);
@@ -122,11 +125,13 @@ fn explain_ownership(system: &System, error: Error, segment: &Object, name: &str
         system.user(system.uid()),
         system.user(segment.sysv().cuid),
     );
+    let is_outside = system.may_be_unmapped(Account::User, segment.uid);
     match capability(system, number) {
         Capability::Effective => error.cause(DENIED),
-        Capability::Ineffective => error
-            .cause(format!("{cause}, and {name} has no effect in the user namespace of the segment"))
-            .also("the owner and root can do this outside your user namespace"),
+        Capability::Ineffective => {
+            error.cause(format!("{cause}, and {name} has no effect in the user namespace of the segment")).also(OUTSIDE)
+        }
+        Capability::Missing if is_outside => error.cause(format!("{cause}, and {name} is missing")).also(OUTSIDE),
         Capability::Missing => error
             .cause(format!("{cause}, and {name} is missing"))
             .hint(format!("{} can do this", owner_or_root(&owner)), again("").sudo().on(segment.ident().argument())),

@@ -3,8 +3,8 @@
 //! A command that repeats the user's own keeps all options that still apply. With `--ns` or `--dir`, every command gets
 //! the same: without it, it would act on another segment with the same id, or on another object with the same name.
 //! Only a hint that leaves the option out does not get it. Options that change only the output, such as `--json` and
-//! `--quiet`, are kept only when the user's own command is repeated: any other command prints something else. If no
-//! command would work for this caller, the hint is only a sentence, or omitted.
+//! `--quiet`, are kept only when the user's own command is repeated: any other command prints something else. A hint
+//! whose command would not work for this caller is omitted.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -60,7 +60,8 @@ pub(super) struct HintContext {
     pub(super) namespace_for_others: Option<OsString>,
     pub(super) directory: Option<OsString>,
     pub(super) line: CommandLine,
-    pub(super) is_root: bool,
+    /// Whether `sudo` makes the caller root; `None` is yes.
+    pub(super) can_become_root: Option<fn() -> bool>,
 }
 
 impl HintContext {
@@ -77,8 +78,8 @@ impl HintContext {
                 command: None,
             });
         }
-        let command = self.with_privilege(command).and_then(|command| self.with_namespace(command));
-        Some(Hint { command, ..hint }).filter(|hint| hint.command.is_some() || !hint.text.is_empty())
+        let command = self.with_namespace(self.with_privilege(command)?)?;
+        Some(Hint { command: Some(command), ..hint })
     }
 
     /// Returns the user's command as `command` changes it; `None` if that is not a command of this program.
@@ -103,8 +104,8 @@ impl HintContext {
         let privilege = match &command.privilege {
             Privilege::Write(file) if File::options().write(true).open(file).is_ok() => Privilege::Caller,
             Privilege::Caller => Privilege::Caller,
-            Privilege::Root | Privilege::Write(_) if self.is_root => return None,
-            Privilege::Root | Privilege::Write(_) => Privilege::Root,
+            Privilege::Root | Privilege::Write(_) if self.can_become_root.is_none_or(|can| can()) => Privilege::Root,
+            Privilege::Root | Privilege::Write(_) => return None,
         };
         Some(Invocation { privilege, ..command })
     }
@@ -167,9 +168,9 @@ mod tests {
     fn what_would_not_work_is_omitted() {
         assert_eq!(completed(None, &["rm", "5"], again("--nope")), None, "not an option of the command");
         assert_eq!(completed(None, &[], again("--force")), None, "the command is not known");
-        let root = HintContext { is_root: true, ..HintContext::default() };
-        let hint = root.complete(Hint::new("x", program("mount x").sudo())).unwrap();
-        assert_eq!(hint.to_string(), "x", "sudo does not help root");
+        let root = HintContext { can_become_root: Some(|| false), ..HintContext::default() };
+        let hint = root.complete(Hint::new("x", program("mount x").sudo()));
+        assert_eq!(hint.map(|hint| hint.to_string()), None, "sudo does not help root");
     }
 
     #[test]
@@ -196,12 +197,13 @@ mod tests {
         assert_eq!(inside(shmadm("list --all-ns")), "x: `shmadm list --all-ns`");
         let sysctl = |namespace| {
             let command = Invocation { privilege: Privilege::Caller, ..sysctl("kernel.shmmni", 2) };
-            completed(Some(namespace), &[], command).unwrap()
+            completed(Some(namespace), &[], command)
         };
-        assert_eq!(sysctl("7"), "x: `nsenter --ipc --target 7 sysctl -w kernel.shmmni=2`");
-        assert_eq!(sysctl("/run/ns"), "x: `nsenter --ipc=/run/ns sysctl -w kernel.shmmni=2`");
-        assert_eq!(sysctl("/run/a b"), "x: `nsenter '--ipc=/run/a b' sysctl -w kernel.shmmni=2`");
-        assert_eq!(sysctl("ipc:[5]"), "x");
-        assert_eq!(sysctl("4026531839"), "x");
+        let is = |command: &str| Some(format!("x: `{command}`"));
+        assert_eq!(sysctl("7"), is("nsenter --ipc --target 7 sysctl -w kernel.shmmni=2"));
+        assert_eq!(sysctl("/run/ns"), is("nsenter --ipc=/run/ns sysctl -w kernel.shmmni=2"));
+        assert_eq!(sysctl("/run/a b"), is("nsenter '--ipc=/run/a b' sysctl -w kernel.shmmni=2"));
+        assert_eq!(sysctl("ipc:[5]"), None);
+        assert_eq!(sysctl("4026531839"), None);
     }
 }

@@ -131,6 +131,30 @@ fn an_object_of_an_unmapped_owner_is_not_that_of_the_overflow_id() {
     within(&["create", "/pub", "--owner", "0"]).exits(0).says("opened existing object /pub");
 }
 
+#[apply(test)]
+#[requires(Root)]
+fn root_of_a_user_namespace_is_not_told_to_be_root() {
+    oracle::create(0x4d2, 4096, 0o600);
+    run(["attach", "0x4d2", "--background"]).exits(0);
+    let ran = within(&["list", "--all-ns"]).exits(0);
+    let ran = ran.says("warning: cannot determine the IPC namespace of ").says(": there may be more than are shown\n");
+    assert!(!ran.stderr.contains("hint: "), "{ran:?}");
+    let ran = within(&["rm", "0x4d2"]).exits(5);
+    let ran = ran.says("; the owner and root can do this outside your user namespace\n");
+    assert!(!ran.stderr.contains("or root can remove it"), "{ran:?}");
+    // Without the command that raises the limit, there is no hint.
+    std::fs::write("/proc/sys/kernel/shmmni", "1").unwrap();
+    let ran = within(&["create"]).exits(1).says("kernel.shmmni");
+    assert!(!ran.stderr.contains("hint: raise"), "{ran:?}");
+    // With one mapped id, setuid programs stay unprivileged.
+    let arguments = ["--reuid=1", "--regid=1", "--clear-groups", "unshare", "--user", "--map-current-user"];
+    let mut command = Command::new("setpriv");
+    let ran = finish(command.args(arguments).arg(reachable_copy()).args(["rm", "-f", "0x4d2"])).exits(4);
+    let ran = ran.says("; the owner and root can do this outside your user namespace\n");
+    assert!(!ran.stderr.contains("sudo"), "{ran:?}");
+    run(["detach", "0x4d2"]).exits(0);
+}
+
 /// Runs the program as root of a user namespace with 65536 ids, in the test's IPC namespace.
 fn within(arguments: &[&str]) -> Ran {
     within_numbers(1 << 16, arguments)

@@ -8,6 +8,7 @@ use std::path::Path;
 use nix::errno::Errno;
 pub(crate) use nix::sys::resource::Resource;
 use nix::sys::resource::getrlimit;
+use nix::unistd::geteuid;
 
 use super::accounts::Account;
 use super::system::System;
@@ -149,9 +150,17 @@ pub(crate) fn has_capability_over(system: &System, stat: &FileStat, capability: 
     Some(has_capability(system, capability)? && maps_file(system, stat.uid, stat.gid)?)
 }
 
-/// Returns whether the caller may inspect the processes of other users (CAP_SYS_PTRACE).
+/// Returns whether the caller may inspect the processes of other users (CAP_SYS_PTRACE), also outside of its user
+/// namespace.
 pub(crate) fn can_inspect_all(system: &System) -> bool {
-    has_capability(system, CAP_SYS_PTRACE) == Some(true)
+    has_capability(system, CAP_SYS_PTRACE) == Some(true) && is_in_initial_user_namespace(system) != Some(false)
+}
+
+/// Returns whether a setuid program can make the caller root: not if it is root, or if its user namespace does not map
+/// root.
+pub(crate) fn can_become_root() -> bool {
+    let map = procfs::id_map(Path::new("/proc"), std::process::id().cast_signed(), Account::User.map_file());
+    !geteuid().is_root() && map.is_none_or(|map| map.iter().any(|range| range.inside == 0))
 }
 
 /// Returns whether the caller's capabilities let it map its own uid into a new user namespace.
