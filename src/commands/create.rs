@@ -11,7 +11,7 @@ use super::{Context, Manual, create_guarded, describe, look_up_again, report_new
 use crate::act::{self, Change, Creation, NewObject, Opened, PendingSegment, Plan, Requested};
 use crate::contents::{self, Range, Sink};
 use crate::error::{Error, Exit};
-use crate::explain::denied_file_access;
+use crate::explain::{denied_file_access, expected_attach_failure};
 use crate::model::{
     Ident, Key, KeySpec, Mode, Needs, Object, ObjectName, ShmId, Size, counted, is_decimal, parse_byte, parse_size,
 };
@@ -258,7 +258,7 @@ fn complete(args: &CreateArgs, context: &Context, id: ShmId, change: Change) -> 
 }
 
 fn show_plan(args: &CreateArgs, context: &mut Context, creation: &Creation, mode: Mode) -> Result<Exit, Error> {
-    let (segment, text) = match act::plan(&context.system, creation)? {
+    let (segment, size, text) = match act::plan(&context.system, creation)? {
         Plan::Open(id) => {
             let segment = look_up_again(context, id, context.record_needs())?;
             match act::denied_access(&context.system, &segment) {
@@ -267,16 +267,22 @@ fn show_plan(args: &CreateArgs, context: &mut Context, creation: &Creation, mode
                 None => {}
             }
             let text = format!("would open {}", describe(&segment));
-            (Some(segment), text)
+            let size = segment.size;
+            (Some(segment), size, text)
         }
         Plan::Create(key, size) => {
             let key = match key {
                 Key::PRIVATE if matches!(args.key, KeySpec::Random) => "random key, ".to_owned(),
                 key => key.prefix(),
             };
-            (None, format!("would create a segment ({key}{}, mode {mode})", Size(size)))
+            (None, size, format!("would create a segment ({key}{}, mode {mode})", Size(size)))
         }
     };
+    if (args.hold || args.fill.is_some())
+        && let Some(error) = expected_attach_failure(&context.system, size)
+    {
+        return Err(act::would_fail(error));
+    }
     if context.json() {
         let created = segment.is_none();
         context.report(&Created { dry_run: true, created, segment: segment.as_ref(), holder: None })?;

@@ -5,11 +5,11 @@ use std::path::Path;
 use nix::errno::Errno;
 
 use super::address::{end_of_addresses, suggest_any_address};
-use crate::error::{Error, again, program, sysctl};
+use crate::error::{Error, Kind, again, program, sysctl};
 use crate::model::Size;
 use crate::procfs;
 use crate::query::{Resource, System, caller_limit};
-use crate::sys::Address;
+use crate::sys::{self, Address, SysError};
 
 /// vm.overcommit_memory: never reserve more than the limit, even with SHM_NORESERVE.
 const OVERCOMMIT_NEVER: u64 = 2;
@@ -51,6 +51,13 @@ fn exceeded_commit_limit(proc: &Path, size: u64) -> Option<String> {
 /// Rounds down to MiB; an exact number of KiB is harder to read.
 pub(super) fn in_mebibytes(bytes: u64) -> Size {
     Size((bytes >> 20) << 20)
+}
+
+/// Returns the error with which attaching a new segment of a size would fail, if the address space has no such range.
+pub(crate) fn expected_attach_failure(system: &System, size: u64) -> Option<Error> {
+    let SysError { errno, .. } = sys::try_address_space(size).err()?;
+    let error = Error::new(Kind::Failed, format!("cannot attach a segment of {}", Size(size)));
+    Some(explain_mapping_limit(system, error, Address::Any, size, errno))
 }
 
 /// Adds why a mapping exceeds a limit of the process (EAGAIN, ENOMEM).

@@ -7,7 +7,7 @@ use std::os::fd::BorrowedFd;
 use std::ptr::NonNull;
 
 use nix::errno::Errno;
-use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
+use nix::sys::mman::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
 
 use super::{Attachment, SysError, stat_file};
 use crate::model::Access;
@@ -49,6 +49,17 @@ impl Drop for MappedFile {
         // SAFETY: mmap returned this range, and no pointer into it exists.
         let _ = unsafe { munmap(self.address, self.size.get()) };
     }
+}
+
+/// Maps nothing of this size for a moment: fails as mmap(2) if the address space has no such range.
+pub(crate) fn try_address_space(size: u64) -> Result<(), SysError> {
+    let failed = |errno| SysError { errno, call: "mmap" };
+    let size = usize::try_from(size).ok().and_then(NonZero::new).ok_or(failed(Errno::EINVAL))?;
+    let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_NORESERVE;
+    // SAFETY: without MAP_FIXED, the kernel chooses a range that is not mapped.
+    let address = unsafe { mmap_anonymous(None, size, ProtFlags::PROT_NONE, flags) }.map_err(failed)?;
+    // SAFETY: mmap returned this range, and no pointer into it exists.
+    unsafe { munmap(address, size.get()) }.map_err(failed)
 }
 
 /// What keeps a segment attached or a POSIX object mapped, until it is dropped.

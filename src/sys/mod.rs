@@ -46,7 +46,7 @@ pub(crate) use files::{
 pub(crate) use filter::HAS_SHM_CALLS;
 pub(crate) use inherited::{Inherited, stdin_is_closed, stdout_is_closed};
 pub(crate) use kernel::{IPC_INFO, SHM_HUGE_SHIFT, SHM_INFO, SHM_STAT, SHM_STAT_ANY};
-pub(crate) use mapped::{Held, MappedFile};
+pub(crate) use mapped::{Held, MappedFile, try_address_space};
 pub(crate) use name_watch::{NameEvent, NameWatch};
 pub(crate) use namespace::{
     enter, in_ipc_namespace, in_thread, is_ipc_namespace, mount_private_tmpfs, owning_user_namespace,

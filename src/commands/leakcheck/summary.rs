@@ -6,7 +6,9 @@ use std::ffi::OsString;
 use super::LeakcheckArgs;
 use crate::commands::{Context, path_argument};
 use crate::error::{Hint, Invocation, again, program, shmadm};
-use crate::model::{FileType, Isolation, Leak, LeakCheck, LeakOutcome, Leaks, Object, Size, counted, first_names};
+use crate::model::{
+    FileType, Isolation, Leak, LeakCheck, LeakOutcome, Leaks, Object, Size, TotalSize, counted, first_names,
+};
 use crate::render::{leak_line, object_leak_line};
 
 pub(super) fn print_summary(args: &LeakcheckArgs, context: &mut Context, check: &LeakCheck) {
@@ -108,12 +110,12 @@ fn totals(leaks: &Leaks) -> String {
     let counts = [(leaked, "leaked segment"), (unattributed, "unattributed segment")].into_iter();
     let counts = counts.filter(|(list, _)| !list.is_empty()).map(|(list, noun)| counted(list.len() as u64, noun));
     let counts: Vec<String> = counts.collect();
-    let sum = |bytes: fn(&Leak) -> Option<u64>| {
-        leaked.iter().chain(unattributed).filter_map(bytes).fold(0, u64::saturating_add)
+    let sum = |bytes: fn(&Leak) -> Option<u64>| -> u128 {
+        leaked.iter().chain(unattributed).filter_map(bytes).map(u128::from).sum()
     };
     let (size, rss) = (sum(|leak| Some(leak.segment.size)), sum(|leak| leak.segment.rss));
-    let rss = if rss == 0 { "0 B".to_owned() } else { Size(rss).to_string() };
-    format!("{} ({}, {rss} resident)", counts.join(" and "), Size(size))
+    let rss = if rss == 0 { "0 B".to_owned() } else { TotalSize(rss).to_string() };
+    format!("{} ({}, {rss} resident)", counts.join(" and "), TotalSize(size))
 }
 
 /// Maximum number of segments, or of processes, in a hint.

@@ -1,5 +1,7 @@
 //! `create --dry-run`: what the call would do, without doing it.
 
+use std::process::Command;
+
 use serde_json::json;
 
 use crate::fixtures::{assert_fields, created, sysctl, without_locked_memory};
@@ -126,4 +128,19 @@ fn missing_rights_would_fail() {
     assert_eq!(oracle::rows(), before);
     would_fail(&["create", "--huge", "--size", "1T"], " required; free and not reserved in the pool: ");
     created(&run(["create", "-q"]).exits(0));
+}
+
+#[apply(test)]
+fn an_attachment_that_does_not_fit_is_predicted() {
+    let cause = "its size, 200 TiB, exceeds the address space of a process, 128 TiB";
+    for option in [&["--hold"][..], &["--fill", "1"]] {
+        would_fail(&[&["create", "--size", "200T", "--no-reserve"], option].concat(), cause);
+    }
+    run(["create", "--size", "200T", "--no-reserve", "--dry-run"]).exits(0);
+    run(["create", "--key", "9", "--size", "200T", "--no-reserve"]).exits(0);
+    would_fail(&["create", "--key", "9", "--hold"], cause);
+    let script = "ulimit -v 2000000; exec \"$0\" create --hold --size 3G --no-reserve --dry-run";
+    let ran = finish(Command::new("sh").args(["-c", script, env!("CARGO_BIN_EXE_shmadm")])).exits(1);
+    ran.says("error: would fail: cannot attach a segment of 3 GiB\n")
+        .says("cause: 3 GiB more would exceed RLIMIT_AS: ");
 }
