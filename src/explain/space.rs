@@ -58,6 +58,7 @@ pub(super) fn add_full_limits(system: &System, mut error: Error, size: u64, limi
         let nouns = ["orphans", "marked for destruction", "in use", "idle", "unknown"];
         let held = describe(system, &segments, |_| 1, nouns);
         let ids = match limits.shmmni {
+            most if most < ids => format!("{} exist, more than the limit of {most}", counted(ids, "segment")),
             1 => "the only segment id of this IPC namespace is in use".to_owned(),
             all => format!("all {all} segment ids of this IPC namespace are in use"),
         };

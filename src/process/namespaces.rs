@@ -48,7 +48,7 @@ pub(crate) fn pid_of(argument: &OsStr) -> Option<i32> {
 pub(crate) fn name_for_nsenter(argument: &OsStr) -> Option<OsString> {
     let Some(NamespaceName::Number(number)) = NamespaceName::parse(argument) else { return None };
     let mut namespaces = census(&System::new()).ok()?.namespaces.into_iter();
-    namespaces.find(|namespace| namespace.number == number).map(|namespace| namespace.ns_argument().into())
+    namespaces.find(|namespace| namespace.number == number)?.lasting_name()
 }
 
 /// Moves this process, which must be single-threaded, to an IPC namespace. Returns the id maps of the user namespace

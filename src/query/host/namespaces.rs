@@ -5,6 +5,7 @@
 //! attachment or an open descriptor is not found.
 
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::fd::AsRawFd;
@@ -33,7 +34,7 @@ pub(crate) struct Namespace {
     pub(crate) container: Option<Arc<str>>,
     /// Threads in it, as paths below /proc.
     members: Vec<String>,
-    /// Its mount points, if no process is in it.
+    /// Its mount points.
     mounts: Vec<PathBuf>,
 }
 
@@ -55,6 +56,22 @@ impl Namespace {
             (_, Some(pid)) => pid.to_string(),
             (_, None) => self.number.to_string(),
         }
+    }
+
+    /// Returns a name for nsenter(1) that outlasts this process: a pid, a thread's namespace file or a mount point.
+    pub(crate) fn lasting_name(&self) -> Option<OsString> {
+        let own = std::process::id().to_string();
+        let is_other = |member: &&String| member.split('/').next() != Some(&own);
+        let name = |member: &String| match member.contains('/') {
+            true => format!("/proc/{member}/ns/ipc").into(),
+            false => member.into(),
+        };
+        let mounted = || {
+            let mount = self.mounts.first()?;
+            let seen_here = mount.strip_prefix(format!("/proc/{own}/root")).map(|path| Path::new("/").join(path));
+            Some(seen_here.unwrap_or_else(|_| mount.clone()).into())
+        };
+        self.members.iter().find(is_other).map(name).or_else(mounted)
     }
 
     /// Opens the namespace through any of its recorded threads or bind mounts.
@@ -126,7 +143,8 @@ pub(crate) fn census(system: &System) -> Result<Census, QueryError> {
         mounts.add(proc, pid);
     }
     for (number, mounts) in mounts.found {
-        found.entry(number).or_insert(Namespace { number, pid: None, container: None, members: Vec::new(), mounts });
+        let unused = || Namespace { number, pid: None, container: None, members: Vec::new(), mounts: Vec::new() };
+        found.entry(number).or_insert_with(unused).mounts = mounts;
     }
     let mut namespaces: Vec<Namespace> = found.into_values().collect();
     namespaces.sort_by_key(|namespace| namespace.number);

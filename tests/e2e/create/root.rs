@@ -74,7 +74,8 @@ fn two_above_the_limit() {
 #[requires(Root)]
 fn at_the_limit_of_ids_suggests_a_higher_limit() {
     two_above_the_limit();
-    run(["create"]).exits(1).says("`sysctl -w kernel.shmmni=4`");
+    let ran = run(["create"]).exits(1).says("cause: 2 segments exist, more than the limit of 0 (kernel.shmmni): ");
+    ran.says("`sysctl -w kernel.shmmni=4`");
 }
 
 #[apply(test)]
@@ -92,6 +93,13 @@ fn the_suggested_limit_is_that_of_the_other_namespace() {
         let ran = run(["--ns", &name, "create"]).exits(1);
         ran.says(&format!("`nsenter --ipc --target {pid} sysctl -w kernel.shmmni=4`"));
     }
+    // Only a bind mount keeps it alive.
+    std::fs::write("/dev/shm/ns", "").unwrap();
+    let mount = ["--bind", &format!("/proc/{pid}/ns/ipc"), "/dev/shm/ns"];
+    assert!(std::process::Command::new("mount").args(mount).status().unwrap().success());
+    drop(other);
+    let ran = run(["--ns", &here.to_string(), "create"]).exits(1);
+    ran.says("`nsenter --ipc=/dev/shm/ns sysctl -w kernel.shmmni=4`");
 }
 
 // Without a boot parameter, no kernel has more.
