@@ -34,14 +34,13 @@ impl Keep {
 
 /// Returns why the program of an object needs it; `None` if it may be removed.
 pub(super) fn reason_to_keep(system: &System, seen: &Object) -> Result<Option<Keep>, Error> {
-    let product = seen.product.as_deref().unwrap_or("its program");
+    let product = product(seen);
     let cleanup = || {
         let cleanup = seen.posix().cleanup.as_deref()?;
         Some(Hint::new(format!("let {product} clean up"), program(cleanup)))
     };
     if seen.posix().keep {
-        let reason = format!("{product} keeps it between runs");
-        return Ok(Some(Keep { reason, cause: None, cleanup: cleanup() }));
+        return Ok(Some(Keep { reason: keeps(seen), cause: None, cleanup: cleanup() }));
     }
     let Some(used) = needed_by(system, &[seen])?.pop().flatten() else { return Ok(None) };
     let (needed, claim) = (used.ident(), used.posix().claim);
@@ -63,6 +62,14 @@ pub(super) fn reason_to_keep(system: &System, seen: &Object) -> Result<Option<Ke
     Ok(Some(Keep { reason, cause: Some(cause), cleanup }))
 }
 
+fn product(object: &Object) -> &str {
+    object.product.as_deref().unwrap_or("its program")
+}
+
+fn keeps(object: &Object) -> String {
+    format!("{} keeps it between runs", product(object))
+}
+
 /// Returns the refusal for a directory.
 pub(super) fn directory_refusal(system: &System, seen: &Object) -> Error {
     let ident = seen.ident();
@@ -70,6 +77,9 @@ pub(super) fn directory_refusal(system: &System, seen: &Object) -> Error {
         Error::new(Kind::Failed, format!("\"{}\" is not a shared memory object: it is a directory", ident.argument()))
             .target(ident.argument())
             .hint("list the processes that use files in it", shmadm("who").arg(ident.typed()));
+    if seen.posix().keep {
+        return error.cause(keeps(seen));
+    }
     match (system.objects(), &seen.posix().name) {
         (Ok(directory), Some(name)) => {
             error.hint("remove it and everything in it", program("rm").arg("-r").arg(directory.path_of(name)))

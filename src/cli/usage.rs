@@ -30,9 +30,11 @@ pub(super) fn report(error: clap::Error, program: &clap::Command, arguments: &[O
     // An argument that can begin with `-`.
     let is_text = |argument: &Arg| argument.get_value_names().is_some_and(|names| names == ["TEXT"]);
     let takes_text = built.is_some_and(|command| command.get_positionals().any(is_text));
-    if !error.use_stderr()
-        && let Some(word) = built.and_then(|command| misread_help(command, before_dashes))
-    {
+    let misread = match error.use_stderr() {
+        false => built.and_then(|command| misread_help(command, before_dashes)),
+        true => takes_text.then(|| misread_text(&error, before_dashes)).flatten(),
+    };
+    if let Some(word) = misread {
         let usage = Error::new(Kind::Usage, format!("unexpected argument '{word}' found"));
         let others: Vec<_> = words.iter().filter(|other| **other != word).map(OsString::from).collect();
         let command = shmadm("").args(&others).arg("--").arg(word);
@@ -128,6 +130,13 @@ fn misread_help<'a>(command: &clap::Command, words: &[&'a str]) -> Option<&'a st
     let clusters = words.iter().copied().filter(|word| word.starts_with('-') && !word.starts_with("--"));
     let mut requests = clusters.filter(|word| word.contains(['h', 'V']));
     requests.find(|word| !word.chars().skip(1).all(is_option))
+}
+
+/// Finds a text, such as `-foo`, in which clap found the unknown option `-f`: its advice is to write `-f`.
+fn misread_text<'a>(error: &clap::Error, words: &[&'a str]) -> Option<&'a str> {
+    let Some(ContextValue::String(option)) = error.get(ContextKind::InvalidArg) else { return None };
+    let is_short = error.kind() == ErrorKind::UnknownArgument && !option.starts_with("--");
+    words.iter().copied().find(|word| is_short && word.starts_with(&**option))
 }
 
 /// Shows invalid UTF-8 as `\xNN`, as elsewhere; clap shows replacement characters.

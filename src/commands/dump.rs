@@ -89,7 +89,7 @@ pub(crate) fn run(args: &DumpArgs, context: &mut Context) -> Result<Exit, Error>
     let interrupts = Interrupts::watch()?;
     // If the files cannot be created, the segment is not even looked for.
     let files = if is_piped { None } else { Some(Files::begin(args)?) };
-    let object = args.segment.resolve(context, Needs::RECORD)?;
+    let object = args.segment.resolve(context, Needs::RECORD | Needs::CONTENTS)?;
     if let Some(files) = files {
         let sidecar = files.write(args, context, object, &interrupts)?;
         report(args, context, &sidecar)?;

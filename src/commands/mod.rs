@@ -72,7 +72,7 @@ impl Context {
 
     /// Returns the fields that the JSON report of an object needs; none without JSON.
     pub(crate) fn record_needs(&self) -> Needs {
-        if self.json() { Needs::RECORD } else { Needs::empty() }
+        if self.json() { Needs::RECORD | Needs::CONTENTS } else { Needs::empty() }
     }
 
     /// Returns the default table style, as wide as the terminal; `droppable` are the columns to omit first on a narrow

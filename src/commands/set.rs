@@ -110,5 +110,5 @@ fn apply(context: &mut Context, segment: &Object, change: Change) -> Result<Opti
     let changed = Object { size: change.size.unwrap_or(segment.size), ..segment.clone() };
     context.ui.status(&format!("changed {}", describe(&changed)));
     // By its id: with the key's segment removed meanwhile, another could have the key.
-    context.json().then(|| look_up_again(context, segment.ident(), Needs::RECORD)).transpose()
+    context.json().then(|| look_up_again(context, segment.ident(), context.record_needs())).transpose()
 }

@@ -15,7 +15,8 @@ use crate::model::{
     Access, FileUser, FileUsers, HiddenBy, Ident, Mode, Needs, Object, ObjectName, Seal, Size, enumerate, path_text,
 };
 use crate::query::{
-    ObjectDirectory, OpenError, System, add_reason, add_users, open_file, probe, refer_to_file, some_are_in_flight,
+    ObjectDirectory, OpenError, System, add_reason, add_users, huge_page_pool, open_file, probe, refer_to_file,
+    some_are_in_flight,
 };
 use crate::sys::{self, Address, Errno, FileSystem, Opening, SysError};
 
@@ -191,8 +192,19 @@ pub(crate) fn cannot_map(system: &System, object: &Object, SysError { errno, cal
             let sealed = file.ok().and_then(|file| seal_cause(file.as_fd(), WRITE_SEALS));
             error.cause(sealed.unwrap_or_else(|| "its file system is mounted with noexec".to_owned()))
         }
+        Errno::ENOMEM => match lacking_huge_page(system, object) {
+            Some(page) => explain_missing_huge_page(error, page, Some(object.size)),
+            None => explain_mapping_limit(system, error, Address::Any, object.size, errno),
+        },
         _ => explain_mapping_limit(system, error, Address::Any, object.size, errno),
     }
+}
+
+/// Returns the page size of an object on hugetlbfs if the pool has too few pages for those that it lacks.
+fn lacking_huge_page(system: &System, object: &Object) -> Option<u64> {
+    let space = system.objects().ok()?.space().ok().filter(|space| space.is_huge)?;
+    let available = huge_page_pool(space.page)?.available().saturating_mul(space.page);
+    (object.size.saturating_sub(object.posix().allocated) > available).then_some(space.page)
 }
 
 /// Describes the processes that use an object now: `mapped by pid 12 (root, cat)`.

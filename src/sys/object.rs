@@ -41,11 +41,16 @@ pub(crate) fn open_directory_below(root: BorrowedFd<'_>, path: &Path) -> Result<
     fs::openat2(root, path, LISTING, Mode::empty(), BELOW).map_err(errno)
 }
 
-/// Opens a directory in another one as safely, unless something else is mounted on it (EXDEV).
+/// Opens a directory in another one as safely, unless something else is mounted on it (EXDEV). Listing it does not
+/// change its access time where that is permitted.
 pub(crate) fn open_subdirectory(parent: BorrowedFd<'_>, name: &OsStr) -> Result<OwnedFd, Errno> {
     let resolve =
         ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
-    fs::openat2(parent, name, LISTING, Mode::empty(), resolve).map_err(errno)
+    let open = |flags| fs::openat2(parent, name, flags, Mode::empty(), resolve).map_err(errno);
+    match open(LISTING | OFlags::NOATIME) {
+        Err(Errno::EPERM) => open(LISTING),
+        opened => opened,
+    }
 }
 
 /// Returns a descriptor that refers to a file or directory below a root directory that another user may control,

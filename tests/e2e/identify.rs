@@ -193,6 +193,8 @@ fn a_directory_is_identified_by_its_name() {
     let expected = json!({ "target": "/ols", "product": "openlitespeed", "evidence": ["name"] });
     assert_fields(&identify(&[])[0], expected.clone());
     assert_fields(&identify(&["/ols"])[0], expected);
+    let ran = run(["rm", "/ols"]).exits(1).says("cause: openlitespeed keeps it between runs\n");
+    assert!(!ran.stderr.contains("rm -r"), "{ran:?}");
 }
 
 #[apply(test)]

@@ -120,6 +120,10 @@ fn a_text_that_begins_with_a_minus_sign_is_written_after_dashes() {
             .says(&format!("invalid text \"{text}\": put text that starts with - after --\n"));
         run(["write", &name, "--", text]).exits(0);
     }
+    for text in ["-foo", "-n", "-hello"] {
+        let ran = run(["write", &name, text]).exits(2).says(&format!("unexpected argument '{text}' found\n"));
+        ran.says(&format!("hint: put text that starts with - after --: `shmadm write {name} -- {text}`\n"));
+    }
     run(["write", &name, "--type", "i32", "-5"]).exits(0);
 }
 

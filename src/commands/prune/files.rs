@@ -15,8 +15,7 @@ use crate::query::{Filter, System, posix_objects, probe};
 /// Lists the objects. Takes the leases of removable objects, unless the removal itself will take them and a scan has
 /// already shown whether they are in use.
 pub(super) fn list(args: &PruneArgs, context: &Context, filter: &Filter) -> Result<Vec<Object>, Error> {
-    let contents = if context.json() { Needs::CONTENTS } else { Needs::empty() };
-    let objects = match posix_objects(&context.system, Needs::RECORD | contents) {
+    let objects = match posix_objects(&context.system, Needs::RECORD | context.record_needs()) {
         // Without a /dev/shm there are none. If it cannot be used, a warning says so.
         Err(error) if error.is_without_objects() && !args.posix => return Ok(Vec::new()),
         objects => objects?,

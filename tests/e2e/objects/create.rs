@@ -184,6 +184,7 @@ fn on_hugetlbfs_sizes_are_whole_pages_and_nothing_can_be_written() {
     if number("free_hugepages") == 0 && number("nr_overcommit_hugepages") == 0 {
         let cause = "cause: 1 huge page of 2 MiB required; free and not reserved in the pool: 0 of ";
         fails(shmadm, &["--dir", path, "create", "/y", "--size", "2M", "--reserve"], 1, &[cause]);
+        run(["--dir", path, "attach", "/x", "--for", "1ms"]).exits(1).says("(ENOMEM, mmap)\n").says(cause);
     }
 }
 

@@ -25,6 +25,17 @@ fn listed() -> serde_json::Value {
 }
 
 #[apply(test)]
+fn listing_a_directory_does_not_count_as_its_use() {
+    directory();
+    let days_ago = ["-d", "10 days ago", &format!("/dev/shm/{NAME}")];
+    assert!(std::process::Command::new("touch").args(days_ago).status().unwrap().success());
+    let accessed = || std::fs::metadata(format!("/dev/shm/{NAME}")).unwrap().accessed().unwrap();
+    let before = accessed();
+    listed();
+    assert_eq!(accessed(), before);
+}
+
+#[apply(test)]
 fn the_users_of_the_files_below_a_directory_are_its_users() {
     let file = directory();
     let mut actor = Actor::start();

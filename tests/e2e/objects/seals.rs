@@ -50,6 +50,11 @@ fn the_seals_of_a_memfd_are_shown() {
     let tsv = ["list", "--type", "memfd", "--pid", &pid, "--posix", "--format", "tsv", "-o", "OBJECT,SEALS"];
     let tsv = run(tsv).exits(0).stdout;
     assert!(tsv.contains(&format!("{}\tshrink; future-write\n", name.trim_start_matches("obj:"))), "{tsv}");
+    let dump = tempfile::tempdir().unwrap();
+    let path = dump.path().join("dump").to_str().unwrap().to_owned();
+    run(["dump", name, &path]).exits(0);
+    let record: serde_json::Value = serde_json::from_slice(&std::fs::read(path + ".json").unwrap()).unwrap();
+    assert_fields(&record["object"], json!({ "seals": ["shrink", "future-write"] }));
     // A file of a tmpfs cannot be sealed.
     create("x", 4096);
     assert_fields(&run(["stat", "/x", "--json"]).exits(0).json()["objects"][0], json!({ "seals": null }));
