@@ -43,7 +43,8 @@ impl Destination {
         let bytes = named.as_os_str().as_bytes();
         let name = bytes.rsplit(|byte| *byte == b'/').next().unwrap_or(bytes);
         if [&b""[..], b".", b".."].contains(&name) {
-            return Err(cannot_write(named, "it is a directory"));
+            let reason = if named.is_dir() { "it is a directory" } else { "its name is that of a directory" };
+            return Err(cannot_write(named, reason));
         }
         let directory = open_directory(named)?;
         let open = sys::descriptor_path(directory.as_fd());

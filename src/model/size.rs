@@ -46,6 +46,9 @@ pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
         return Err(if text.is_empty() { empty() } else { "expected a size such as 4096, 64K or 1GiB".to_owned() });
     }
     let number = parse_decimal(digits)?;
+    if unit.starts_with('.') {
+        return Err("a size is a whole number: use a smaller unit".to_owned());
+    }
     let factor = factor(unit).ok_or_else(|| {
         format!("unknown unit {unit:?}: K, M, G, T, P are powers of 1024, KB, MB, GB, TB, PB are powers of 1000")
     })?;
