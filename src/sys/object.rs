@@ -263,7 +263,7 @@ pub(crate) fn rename_entry(
     }
 }
 
-/// Makes a call with the file system uid of a file's owner, if the caller may change its own; it then lacks the
+/// Calls a function with the file system uid of a file's owner, if the caller may change its own; it then lacks the
 /// capabilities over files.
 fn as_owner<T>(owner: u32, call: impl FnOnce() -> T) -> T {
     let own = nix::unistd::setfsuid(owner.into());
