@@ -70,6 +70,13 @@ pub(crate) fn cannot_create(system: &System, name: &ObjectName, size: u64, errno
             explain_missing_huge_page(error, page, Some(size))
         }
         (Errno::ENOSPC, _) => explain_full_directory(error, directory.as_fd(), &path),
+        (Errno::EOVERFLOW, _) => {
+            let owner = sys::stat_file(directory.as_fd()).map(|stat| format!(", such as {}", system.user(stat.uid)));
+            error.cause(format!(
+                "{path} belongs to another user namespace: run the command as a user with a mapping in it{}",
+                owner.unwrap_or_default()
+            ))
+        }
         (Errno::EPERM, _) if call == "fchown" => error.cause(NO_CHOWN).hint(
             "create it with your own owner and group",
             again(&format!("--owner {} --group {}", geteuid(), getegid())),

@@ -235,6 +235,9 @@ fn objects_in_a_rootless_container_are_removed_by_root() {
     let container = started(command.args(["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script]));
     let pid = container.pid().to_string();
     let ran = |arguments: &[&str]| run([&["--ns", &pid][..], arguments].concat());
+    let cause = " belongs to another user namespace: run the command as a user with a mapping in it, such as ";
+    ran(&["create", "/d"]).exits(1).says("(EOVERFLOW, open)\n").says(cause);
+    ran(&["create", "/d", "-n"]).exits(1).says("would fail: cannot create object /d").says(cause);
     ran(&["rm", "/a"]).exits(0).says("removed object /a");
     ran(&["rm", "/b", "--force"]).exits(0).says("removed object /b");
     let prune = ["prune", "--posix", "--any-owner", "--unattached", "--older-than", "0s", "--settle", "0s", "--yes"];
