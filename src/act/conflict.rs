@@ -1,6 +1,6 @@
 //! What was requested of a segment or object that exists without it: `create` never changes one.
 
-use crate::error::{Error, Kind, again, shmadm};
+use crate::error::{Error, Invocation, Kind, again, shmadm};
 use crate::model::{Key, Mode, Object, Size, enumerate};
 use crate::query::{Account, System};
 
@@ -23,19 +23,19 @@ pub(super) struct Conflict {
     /// Without its dashes.
     pub(super) option: &'static str,
     pub(super) reason: String,
-    /// Its arguments for `shmadm set`, if that can apply it.
-    pub(super) change: Option<String>,
+    /// Its arguments for `shmadm set`; empty if that cannot apply it.
+    change: Vec<String>,
 }
 
 impl Conflict {
-    fn attribute(option: &'static str, [requested, current]: [String; 2], value: &str) -> Self {
+    fn attribute(option: &'static str, [requested, current]: [String; 2], value: String) -> Self {
         let reason = format!("--{option} {requested} differs from its {option}, {current}");
-        Self { option, reason, change: Some(format!("--{option} {value}")) }
+        Self { option, reason, change: vec![format!("--{option}"), value] }
     }
 
     /// Returns the conflict of an option that is only for something new.
     pub(super) fn only_new(option: &'static str, effect: &str) -> Self {
-        Self { option, reason: format!("--{option} {effect}"), change: None }
+        Self { option, reason: format!("--{option} {effect}"), change: Vec::new() }
     }
 }
 
@@ -44,22 +44,20 @@ pub(super) fn conflicts(system: &System, existing: &Object, requested: &Requeste
     let mut conflicts = Vec::new();
     if let Some(size) = size.filter(|size| *size != existing.size) {
         let sizes = [size, existing.size].map(|size| Size(size).to_string());
-        conflicts.push(Conflict::attribute("size", sizes, &size.to_string()));
+        conflicts.push(Conflict::attribute("size", sizes, size.to_string()));
     }
     for (account, requested, current) in [(Account::User, owner, existing.uid), (Account::Group, group, existing.gid)] {
         let (option, name): (_, &dyn Fn(u32) -> String) = match account {
             Account::User => ("owner", &|id| system.user(id)),
             Account::Group => ("group", &|id| system.group(id)),
         };
-        let value =
-            |id: u32| Some(name(id)).filter(|name| !name.contains(char::is_whitespace)).unwrap_or(id.to_string());
         match requested {
             Some(id) if id != current => {
-                conflicts.push(Conflict::attribute(option, [name(id), name(current)], &value(id)));
+                conflicts.push(Conflict::attribute(option, [name(id), name(current)], name(id)));
             }
             Some(id) if system.may_be_unmapped(account, current) => {
                 let effect = format!("may differ from its {option}: ids that are not mapped appear as {current}");
-                let change = Some(format!("--{option} {id}"));
+                let change = vec![format!("--{option}"), id.to_string()];
                 conflicts.push(Conflict { change, ..Conflict::only_new(option, &effect) });
             }
             _ => {}
@@ -67,7 +65,7 @@ pub(super) fn conflicts(system: &System, existing: &Object, requested: &Requeste
     }
     if let Some(mode) = mode.filter(|mode| *mode != existing.mode) {
         let modes = [mode, existing.mode].map(|mode| mode.to_string());
-        conflicts.push(Conflict::attribute("mode", modes, &mode.to_string()));
+        conflicts.push(Conflict::attribute("mode", modes, mode.to_string()));
     }
     if fill.is_some() {
         conflicts.push(Conflict::only_new("fill", "would overwrite its contents"));
@@ -78,10 +76,16 @@ pub(super) fn conflicts(system: &System, existing: &Object, requested: &Requeste
     if lock && existing.as_sysv().is_some_and(|segment| segment.locked) {
         conflicts.push(Conflict::only_new("lock", "is for a new segment, and this one is locked already"));
     } else if lock {
-        let change = Some("--lock".to_owned());
+        let change = vec!["--lock".to_owned()];
         conflicts.push(Conflict { change, ..Conflict::only_new("lock", "would lock it in memory") });
     }
     conflicts
+}
+
+/// What the caller may do with what exists, as far as is known.
+pub(super) struct Rights {
+    pub(super) may_change: bool,
+    pub(super) may_write: bool,
 }
 
 /// Returns the refusal to change what exists, with the commands that change it, if the caller may use them.
@@ -89,7 +93,7 @@ pub(super) fn refusal(
     existing: &Object,
     requested: &Requested,
     conflicts: &[Conflict],
-    [may_change, may_write]: [bool; 2],
+    Rights { may_change, may_write }: Rights,
 ) -> Error {
     let (ident, noun) = (existing.ident(), existing.noun());
     let options = options(conflicts);
@@ -99,12 +103,9 @@ pub(super) fn refusal(
     let message = format!("cannot apply {}: {ident}{with_key} already exists", enumerate(&listed, "and"));
     let target = existing.key().as_ref().map_or_else(|| ident.argument(), Key::to_string);
     let mut error = Error::new(Kind::Refused, message).target(target).cause(reasons.join("; "));
-    let changes: Vec<&str> = conflicts.iter().filter_map(|conflict| conflict.change.as_deref()).collect();
-    if !changes.is_empty() && may_change {
-        let set = changes
-            .iter()
-            .flat_map(|change| change.split(' '))
-            .fold(shmadm("set").arg(ident.typed()), |set, word| set.arg(word));
+    let mut changes = conflicts.iter().flat_map(|conflict| &conflict.change).peekable();
+    if changes.peek().is_some() && may_change {
+        let set = changes.fold(shmadm("set").arg(ident.typed()), Invocation::arg);
         error = error.hint(format!("change the existing {noun}"), set);
     }
     if let Some(byte) = requested.fill

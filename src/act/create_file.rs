@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use nix::sys::stat::{Mode as FileMode, fchmod};
 use nix::unistd::fchown;
 
-use super::conflict::{Requested, conflicts, options, refusal};
+use super::conflict::{Requested, Rights, conflicts, options, refusal};
 use super::create::MAX_ATTEMPTS;
 use super::plan::would_fail;
 use super::set_file::current_ids;
@@ -147,6 +147,7 @@ fn check_existing(system: &System, new: &NewObject, found: &Object) -> Result<()
     let Requested { size, owner, group, .. } = new.requested;
     let may_change = system.uid() == 0 || system.is_caller(found.uid) && owner.is_none() && group.is_none();
     let can_have_size = size.is_none_or(|size| size <= found.size || size_errno(system, size).is_none());
-    let rights = [may_change && can_have_size, denied_file_access(system, found).is_none()];
+    let may_write = denied_file_access(system, found).is_none();
+    let rights = Rights { may_change: may_change && can_have_size, may_write };
     Err(refusal(found, &new.requested, &conflicts, rights))
 }

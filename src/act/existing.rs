@@ -2,7 +2,7 @@
 
 use nix::errno::Errno;
 
-use super::conflict::{self, Conflict, options};
+use super::conflict::{self, Conflict, Rights, options};
 use super::create::Creation;
 use crate::error::{Error, Hint, again};
 use crate::explain::{Attempt, explain};
@@ -28,7 +28,8 @@ pub(super) fn find_existing(system: &System, key: Key, creation: &Creation) -> R
         Ok(id) if id != found => Ok(None),
         Ok(id) if conflicts.is_empty() => Ok(Some(id)),
         Ok(_) => {
-            let rights = [may_control(system, &segment) != Some(false), sys::check_access(key).is_ok()];
+            let may_change = may_control(system, &segment) != Some(false);
+            let rights = Rights { may_change, may_write: sys::check_access(key).is_ok() };
             Err(conflict::refusal(&segment, &creation.requested, &conflicts, rights))
         }
         Err(error) if error.errno == Errno::ENOENT => Ok(None),
