@@ -87,6 +87,8 @@ pub(crate) fn file_system(file: BorrowedFd<'_>) -> Result<Option<FileSystem>, Er
         return Ok(None);
     }
     let StatVfs { f_frsize, f_blocks, f_bfree, f_files, f_ffree, .. } = fs::fstatvfs(file).map_err(errno)?;
+    // With only some limits, hugetlbfs returns -1 for those that are missing.
+    let [f_blocks, f_files] = [f_blocks, f_files].map(|limit| if limit == u64::MAX { 0 } else { limit });
     let counted = |limit: u64, used: u64| (limit > 0).then_some(used);
     Ok(Some(FileSystem {
         is_huge: kind == HUGETLBFS_MAGIC,

@@ -79,6 +79,28 @@ fn without_a_limit_nothing_is_counted() {
 }
 
 #[apply(test)]
+#[requires(Root)]
+fn hugetlbfs_without_a_limit_of_inodes_counts_none() {
+    let huge = |options: &str| {
+        mount_tmpfs_on("/mnt", None);
+        nix::mount::mount(None::<&str>, "/mnt", Some("hugetlbfs"), nix::mount::MsFlags::empty(), Some(options)).is_ok()
+    };
+    if !huge("pagesize=2M,size=4M") {
+        return;
+    }
+    fs::write("/mnt/x", []).unwrap();
+    let limits = || run(["--dir", "/mnt", "limits", "--json"]).exits(0).json()["posix"].clone();
+    assert_fields(&limits(), json!({ "size": 4 << 20, "used": 0, "inodes": 0, "inodes_used": null }));
+    let table = run(["--dir", "/mnt", "limits", "--format", "tsv"]).exits(0).stdout;
+    assert!(table.contains("POSIX_INODES\tfiles in /mnt\t\t\t\n"), "{table}");
+    let ran = run(["--dir", "/mnt", "check", "-w", "shm-inodes=80%"]);
+    ran.exits(3).says("its number of inodes is not limited");
+    if huge("pagesize=2M,min_size=0,nr_inodes=5") {
+        assert_fields(&limits(), json!({ "size": 0, "used": null, "inodes": 5, "inodes_used": 1 }));
+    }
+}
+
+#[apply(test)]
 fn check_compares_memory_and_inodes_with_their_limits() {
     mount_tmpfs_on("/dev/shm", Some("mode=1777,size=1m,nr_inodes=10"));
     let mut actor = Actor::start();
