@@ -3,10 +3,10 @@
 use std::ffi::{CStr, OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
-use super::ui;
-use crate::error::{Error, Exit};
+use super::{report, ui};
+use crate::error::{Error, Exit, ExitCodes};
 use crate::leaks::LAUNCHER_NAME;
-use crate::process::{GUARD_NAME, STANDBY_NAME, guard_main, holder_main, launcher_main, standby_main};
+use crate::process::{FailureFormat, GUARD_NAME, STANDBY_NAME, guard_main, holder_main, launcher_main, standby_main};
 use crate::query::HOLDER_NAME;
 use crate::ui::Color;
 
@@ -24,8 +24,8 @@ pub(super) fn run_internal_role(name: &OsStr, arguments: &[OsString]) -> Option<
     } else if is(STANDBY_NAME) {
         standby_main()
     } else if name == LAUNCHER_NAME {
-        let (error, code) = launcher_main(arguments.iter().cloned());
-        failed(error);
+        let (error, format, code) = launcher_main(arguments.iter().cloned());
+        report(ui(false, Color::Auto), error, format == FailureFormat::Json, ExitCodes::Wrapper);
         return Some(Exit::Verdict(code));
     } else {
         return None;

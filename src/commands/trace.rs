@@ -12,7 +12,7 @@ use super::{Context, Manual, is_dash, usage_error, with_link_target};
 use crate::act::Report;
 use crate::error::{Error, Exit, again};
 use crate::model::parse_pid;
-use crate::process::{Observed, trace_command, trace_process};
+use crate::process::{FailureFormat, Observed, trace_command, trace_process};
 
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Trace the shared memory calls of a command or process",
@@ -111,6 +111,7 @@ pub(crate) fn run(args: &TraceArgs, context: &mut Context) -> Result<Exit, Error
     let file = args.output.as_deref().map(open).transpose()?;
     let system = context.system.renewed();
     let start = system.now();
+    let format = if context.json() { FailureFormat::Json } else { FailureFormat::Text };
     let mut summary = Summary::default();
     let mut log = Log::new(context, file);
     let mut observe = |observed| match observed {
@@ -133,7 +134,7 @@ pub(crate) fn run(args: &TraceArgs, context: &mut Context) -> Result<Exit, Error
     };
     let code = match args.pid {
         Some(pid) => trace_process(&system, pid, args.posix, &mut observe).map(|()| 0),
-        None => trace_command(&system, &args.command, args.posix, &mut observe),
+        None => trace_command(&system, &args.command, args.posix, format, &mut observe),
     }?;
     if args.summary {
         let report = summary.end(&system.renewed());

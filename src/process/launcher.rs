@@ -62,14 +62,29 @@ named! {
     }
 }
 
+named! {
+    /// How the launcher reports that it cannot execute the command.
+    pub(crate) enum FailureFormat {
+        /// On standard error.
+        Text = "text",
+        /// On standard output too.
+        Json = "json",
+    }
+}
+
 /// Starts a launcher. A command that does not exist is reported later, by exit code 127.
-pub(super) fn launch(inherited: Inherited, reports: Reports, command: &[OsString]) -> Result<Launched, Error> {
+pub(super) fn launch(
+    inherited: Inherited,
+    reports: Reports,
+    format: FailureFormat,
+    command: &[OsString],
+) -> Result<Launched, Error> {
     let failed = |error| start_failed("cannot start the command", &error);
     let (released, pipe) = std::io::pipe().map_err(failed)?;
     fcntl(&released, FcntlArg::F_SETFD(FdFlag::empty())).map_err(|errno| failed(errno.into()))?;
     let child = this_program(LAUNCHER_NAME)
         .arg(released.as_raw_fd().to_string())
-        .arg(reports.as_str())
+        .args([reports.as_str(), format.as_str()])
         .args([inherited.blocked, inherited.ignored, inherited.closed].map(|set| format!("{set:x}")))
         .args(command)
         .spawn()
@@ -77,17 +92,19 @@ pub(super) fn launch(inherited: Inherited, reports: Reports, command: &[OsString
     Ok(Launched { pid: child.id().cast_signed(), pipe })
 }
 
-/// Runs as the launcher: waits until the command may start, and executes it. Returns only on failure, with the error
-/// and the exit code.
-pub(crate) fn launcher_main(arguments: impl IntoIterator<Item = OsString>) -> (Error, u8) {
+/// Runs as the launcher: waits until the command may start, and executes it. Returns only on failure, with the error,
+/// how to report it, and the exit code.
+pub(crate) fn launcher_main(arguments: impl IntoIterator<Item = OsString>) -> (Error, FailureFormat, u8) {
     let mut arguments = arguments.into_iter();
     let released = arguments.next().and_then(|number| sys::take_descriptor(number.to_str()?.parse().ok()?));
     let reports = arguments.next().and_then(|word| Reports::ALL.into_iter().find(|other| word == other.as_str()));
+    let format = arguments.next().and_then(|word| FailureFormat::ALL.into_iter().find(|other| word == other.as_str()));
     let mut set = || u64::from_str_radix(arguments.next()?.to_str()?, 16).ok();
     let mut inherited = || Some(Inherited { blocked: set()?, ignored: set()?, closed: set()? });
     let inherited = inherited();
     let command: Result<Vec<CString>, _> = arguments.map(|argument| CString::new(argument.into_vec())).collect();
-    let (Some(released), Some(reports), Some(inherited), Ok(command)) = (released, reports, inherited, command) else {
+    let arguments = (released, reports, format, inherited, command);
+    let (Some(released), Some(reports), Some(format), Some(inherited), Ok(command)) = arguments else {
         return misused();
     };
     let Some(name) = command.first() else { return misused() };
@@ -95,7 +112,7 @@ pub(crate) fn launcher_main(arguments: impl IntoIterator<Item = OsString>) -> (E
     let error = Error::new(Kind::Failed, format!("cannot run {shown}")).target(&*shown);
     // Wait until the supervisor observes this process.
     if File::from(released).read_exact(&mut [0]).is_err() {
-        return (error.cause("shmadm has exited"), NOT_EXECUTABLE);
+        return (error.cause("shmadm has exited"), format, NOT_EXECUTABLE);
     }
     if reports != Reports::None {
         // Without the filter, the tracer stops at each call.
@@ -104,12 +121,13 @@ pub(crate) fn launcher_main(arguments: impl IntoIterator<Item = OsString>) -> (E
     inherited.apply();
     let Err(errno) = execvp(name, &command);
     let error = error.os(errno, "execve");
-    match errno {
+    let (error, code) = match errno {
         Errno::ENOENT => (error, NOT_FOUND),
         _ if !is_found(name) => (error.cause("not found in PATH; one of its directories is not searchable"), NOT_FOUND),
         Errno::EACCES => (error.cause(why_denied(name)), NOT_EXECUTABLE),
         _ => (error, NOT_EXECUTABLE),
-    }
+    };
+    (error, format, code)
 }
 
 /// Returns whether a command exists, although it cannot be executed. For a command that does not exist, execvp(3)
@@ -140,6 +158,7 @@ fn why_denied(name: &CStr) -> String {
     }
 }
 
-fn misused() -> (Error, u8) {
-    (Error::new(Kind::Usage, "shmadm-run is started only by `shmadm leakcheck` and `shmadm trace`"), NOT_EXECUTABLE)
+fn misused() -> (Error, FailureFormat, u8) {
+    let error = Error::new(Kind::Usage, "shmadm-run is started only by `shmadm leakcheck` and `shmadm trace`");
+    (error, FailureFormat::Text, NOT_EXECUTABLE)
 }

@@ -21,7 +21,7 @@ pub(crate) use guard::{GUARD_NAME, Guard, guard_main};
 pub(crate) use holder::{Hold, StartedHolder, holder_main, start_holder};
 pub(crate) use interrupts::Interrupts;
 pub(crate) use isolation::{isolate, isolate_objects};
-pub(crate) use launcher::launcher_main;
+pub(crate) use launcher::{FailureFormat, launcher_main};
 pub(crate) use namespaces::{
     enter_namespace, enterable_namespaces, limits_through_worker, list_through_worker, name_for_nsenter, pid_of,
     visit_namespaces,

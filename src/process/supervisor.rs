@@ -29,7 +29,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl::set_child_subreaper;
 use rustix::process::{Pid, Resource, WaitOptions, getrlimit, waitpid};
 
-use super::launcher::{Reports, inherited, launch};
+use super::launcher::{FailureFormat, Reports, inherited, launch};
 use super::standby::start_standby;
 use crate::error::{Error, Kind, again};
 use crate::leaks::{Creations, Descendants, Evidence, UnboundCall};
@@ -159,7 +159,7 @@ fn start_observed(system: &System, inherited: Inherited, command: &[OsString]) -
     // Half the limit on open files, since each process takes a pidfd.
     let limit = getrlimit(Resource::Nofile).current.and_then(|limit| usize::try_from(limit / 2).ok());
     let mut descendants = Descendants::before_command(system, limit.unwrap_or(usize::MAX));
-    let launched = launch(inherited, Reports::None, command)?;
+    let launched = launch(inherited, Reports::None, FailureFormat::Text, command)?;
     let arguments: Vec<String> =
         command.iter().map(|argument| escape_invalid_utf8(argument.as_encoded_bytes())).collect();
     descendants.observe_command(system, launched.pid, &arguments.join(" "));
@@ -183,8 +183,12 @@ fn start_traced(_: &System, inherited: Inherited, command: &[OsString]) -> Resul
         return Err(Error::new(Kind::Failed, "cannot trace the command").cause("not supported on this architecture"));
     }
     let (listener, launched) = std::thread::scope(|scope| {
-        let start =
-            || Ok::<_, Error>((sys::listen().map_err(cannot_trace)?, launch(inherited, Reports::None, command)?));
+        let start = || {
+            Ok::<_, Error>((
+                sys::listen().map_err(cannot_trace)?,
+                launch(inherited, Reports::None, FailureFormat::Text, command)?,
+            ))
+        };
         let starter = std::thread::Builder::new().spawn_scoped(scope, start);
         let starter = starter.map_err(|error| Error::io("cannot trace the command", &error, "clone"))?;
         starter.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))

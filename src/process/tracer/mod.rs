@@ -26,7 +26,7 @@ use self::attach::{cannot_seize, cannot_seize_command, seize_all};
 use self::engine::{Mode, Tracer, cannot_trace};
 use self::files::Files;
 use self::thread::in_thread;
-use super::launcher::{Reports, inherited, launch};
+use super::launcher::{FailureFormat, Reports, inherited, launch};
 use crate::error::{Error, Kind};
 use crate::explain::Attempt;
 use crate::model::{Call, ShmId};
@@ -67,13 +67,14 @@ pub(crate) fn trace_command(
     system: &System,
     command: &[OsString],
     posix: bool,
+    format: FailureFormat,
     observe: &mut Observer<'_>,
 ) -> Result<u8, Error> {
     let (proc, files) = prepare(system, posix)?;
     let inherited = inherited(system);
     let traced = in_thread(|inbox| {
         let reports = if posix { Reports::SegmentsAndFiles } else { Reports::Segments };
-        let launched = launch(inherited, reports, command)?;
+        let launched = launch(inherited, reports, format, command)?;
         let pid = launched.pid;
         if let Err(error) = sys::seize(pid, true) {
             // It would report that this process has exited.

@@ -5,6 +5,9 @@ use std::process::{Command, Stdio};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use serde_json::json;
+
+use crate::fixtures::assert_fields;
 use crate::leakcheck::making;
 use crate::support::{Ran, finish, shmadm};
 use crate::trace::{calls, trace};
@@ -22,6 +25,9 @@ fn the_exit_code_is_that_of_the_command() {
         ("/etc/passwd", 126, "error: cannot run /etc/passwd: Permission denied (EACCES, execve)"),
     ] {
         finish(shmadm().args(["trace", "--", command]).env("PATH", "/usr/bin:/bin")).exits(code).says(words);
+        let ran = finish(shmadm().args(["trace", "--json", "--", command]).env("PATH", "/usr/bin:/bin"));
+        let ran = ran.exits(code).says(words);
+        assert_fields(&ran.json()["error"], json!({ "kind": "failed", "call": "execve", "target": command }));
     }
     finish(shmadm().arg("trace")).exits(125);
 }
