@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::{escape, leak_line, object_leak_line};
-use crate::model::{Leak, LeakCheck, Object, counted};
+use crate::model::{Leak, LeakCheck, Object, counted, enumerate};
 
 /// Writes the report.
 ///
@@ -11,16 +11,26 @@ use crate::model::{Leak, LeakCheck, Object, counted};
 pub(crate) fn write_junit(out: &mut impl Write, check: &LeakCheck) -> io::Result<()> {
     let lines = |leak: &Leak| xml_text(&leak_line(leak));
     let object_lines = |object: &Object| xml_text(&object_leak_line(object));
-    let segments = check.counted().count() as u64;
-    let leaked: Vec<String> = check.counted().map(lines).chain(check.counted_objects().map(object_lines)).collect();
-    let (uncounted, objects) = match check.lenient {
-        true => (check.leaks.unattributed.as_slice(), check.unattributed_objects.as_slice()),
-        false => (&[][..], &[][..]),
+    let all_lines = |segments: &[Leak], objects: &[Object]| -> Vec<String> {
+        segments.iter().map(lines).chain(objects.iter().map(object_lines)).collect()
     };
-    let uncounted: Vec<String> = uncounted.iter().map(lines).chain(objects.iter().map(object_lines)).collect();
+    let LeakCheck { leaks, leaked_objects, unattributed_objects, .. } = check;
+    let mut found = vec![
+        (leaks.leaked.len(), "leaked System V shared memory segment"),
+        (leaked_objects.len(), "leaked POSIX shared memory object"),
+    ];
+    let mut failed = all_lines(&leaks.leaked, leaked_objects);
+    let mut uncounted = all_lines(&leaks.unattributed, unattributed_objects);
+    if !check.lenient {
+        found.extend([
+            (leaks.unattributed.len(), "unattributed System V shared memory segment"),
+            (unattributed_objects.len(), "unattributed POSIX shared memory object"),
+        ]);
+        failed.extend(uncounted.drain(..).map(|line| format!("unattributed: {line}")));
+    }
     let (command, code) = (xml_text(&check.command.join(" ")), check.exit_code);
     let time = format!("time=\"{:.3}\"", check.seconds);
-    let (failures, errors) = (u8::from(!leaked.is_empty()), u8::from(code != 0));
+    let (failures, errors) = (u8::from(!failed.is_empty()), u8::from(code != 0));
     let counts = format!("tests=\"2\" failures=\"{failures}\" errors=\"{errors}\" skipped=\"0\" {time}");
     let case = format!("    <testcase classname=\"shmadm.leakcheck\" name=\"{command}: ");
     writeln!(out, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>")?;
@@ -37,18 +47,15 @@ pub(crate) fn write_junit(out: &mut impl Write, check: &LeakCheck) -> io::Result
         writeln!(out, ">\n      <error message=\"exit code {code}\" type=\"exit\"/>\n    </testcase>")?;
     }
     write!(out, "{case}leaks no shared memory\" time=\"0\"")?;
-    if leaked.is_empty() && uncounted.is_empty() {
+    if failed.is_empty() && uncounted.is_empty() {
         writeln!(out, "/>")?;
     } else {
         writeln!(out, ">")?;
-        if !leaked.is_empty() {
-            let counts = [
-                (segments, "leaked System V shared memory segment"),
-                (leaked.len() as u64 - segments, "leaked POSIX shared memory object"),
-            ];
-            let counts = counts.into_iter().filter(|(count, _)| *count > 0).map(|(count, noun)| counted(count, noun));
-            let message = counts.collect::<Vec<_>>().join(" and ");
-            writeln!(out, "      <failure message=\"{message}\" type=\"leak\">{}</failure>", leaked.join("\n"))?;
+        if !failed.is_empty() {
+            let found = found.into_iter().filter(|(count, _)| *count > 0);
+            let found: Vec<String> = found.map(|(count, noun)| counted(count as u64, noun)).collect();
+            let message = enumerate(&found, "and");
+            writeln!(out, "      <failure message=\"{message}\" type=\"leak\">{}</failure>", failed.join("\n"))?;
         }
         if !uncounted.is_empty() {
             writeln!(out, "      <system-out>unattributed, not counted:\n{}</system-out>", uncounted.join("\n"))?;

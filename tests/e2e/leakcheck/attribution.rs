@@ -48,6 +48,21 @@ fn a_segment_is_kept_whose_pid_a_descendant_reuses() {
 }
 
 #[apply(test)]
+fn junit_shows_that_a_segment_is_unattributed() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("leaks.xml");
+    let checked = Checked::start(&["--junit", path.to_str().unwrap()]);
+    let mut stranger = Actor::start();
+    stranger.create(5, 4096);
+    stranger.leave();
+    checked.end();
+    let text = std::fs::read_to_string(path).unwrap();
+    let failure =
+        "<failure message=\"1 unattributed System V shared memory segment\" type=\"leak\">unattributed: segment ";
+    assert!(text.contains(failure), "{text}");
+}
+
+#[apply(test)]
 #[requires(Root)]
 fn a_segment_is_kept_whose_creator_reuses_a_descendants_pid() {
     let mut checked = Checked::start(&["--rm"]);
