@@ -1,5 +1,6 @@
 //! Objects that outlive the command that created them.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -69,6 +70,18 @@ pub(crate) struct LeakCheck {
     /// Whether the command shared /dev/shm with other processes.
     #[serde(skip)]
     pub(crate) objects_are_shared: bool,
+}
+
+/// Returns the number of POSIX objects and their allocated bytes. One with several names (hard links) counts once.
+pub(crate) fn sum_of_objects(objects: &[Object]) -> (u64, u64) {
+    let mut seen = HashSet::new();
+    let distinct: Vec<_> = objects.iter().map(Object::posix).filter(|posix| seen.insert(posix.file())).collect();
+    let mut bytes = distinct.iter().fold(0, |sum: u64, posix| sum.saturating_add(posix.allocated));
+    // A file below a directory can have another name, even as an object.
+    for (_, again) in distinct.iter().flat_map(|posix| &posix.linked).filter(|(file, _)| !seen.insert(*file)) {
+        bytes = bytes.saturating_sub(*again);
+    }
+    (distinct.len() as u64, bytes)
 }
 
 impl LeakCheck {

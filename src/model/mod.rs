@@ -40,7 +40,7 @@ pub(crate) use extent::{Extent, Residence};
 pub(crate) use ident::{Ident, Scope, ShmId};
 pub(crate) use identity::{Confidence, Evidence, Identification};
 pub(crate) use key::Key;
-pub(crate) use leak::{Isolation, Leak, LeakCheck, LeakOutcome, Leaks};
+pub(crate) use leak::{Isolation, Leak, LeakCheck, LeakOutcome, Leaks, sum_of_objects};
 pub(crate) use limits::{HugePages, Limits, PosixUsage, Usage};
 pub(crate) use listing::{Listing, RemovalList, parse_listing};
 pub(crate) use mapping::{

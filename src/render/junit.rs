@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::{escape, leak_line, object_leak_line};
-use crate::model::{Leak, LeakCheck, Object, counted, enumerate};
+use crate::model::{Leak, LeakCheck, Object, counted, enumerate, sum_of_objects};
 
 /// Writes the report.
 ///
@@ -16,15 +16,15 @@ pub(crate) fn write_junit(out: &mut impl Write, check: &LeakCheck) -> io::Result
     };
     let LeakCheck { leaks, leaked_objects, unattributed_objects, .. } = check;
     let mut found = vec![
-        (leaks.leaked.len(), "leaked System V shared memory segment"),
-        (leaked_objects.len(), "leaked POSIX shared memory object"),
+        (leaks.leaked.len() as u64, "leaked System V shared memory segment"),
+        (sum_of_objects(leaked_objects).0, "leaked POSIX shared memory object"),
     ];
     let mut failed = all_lines(&leaks.leaked, leaked_objects);
     let mut uncounted = all_lines(&leaks.unattributed, unattributed_objects);
     if !check.lenient {
         found.extend([
-            (leaks.unattributed.len(), "unattributed System V shared memory segment"),
-            (unattributed_objects.len(), "unattributed POSIX shared memory object"),
+            (leaks.unattributed.len() as u64, "unattributed System V shared memory segment"),
+            (sum_of_objects(unattributed_objects).0, "unattributed POSIX shared memory object"),
         ]);
         failed.extend(uncounted.drain(..).map(|line| format!("unattributed: {line}")));
     }
@@ -53,7 +53,7 @@ pub(crate) fn write_junit(out: &mut impl Write, check: &LeakCheck) -> io::Result
         writeln!(out, ">")?;
         if !failed.is_empty() {
             let found = found.into_iter().filter(|(count, _)| *count > 0);
-            let found: Vec<String> = found.map(|(count, noun)| counted(count as u64, noun)).collect();
+            let found: Vec<String> = found.map(|(count, noun)| counted(count, noun)).collect();
             let message = enumerate(&found, "and");
             writeln!(out, "      <failure message=\"{message}\" type=\"leak\">{}</failure>", failed.join("\n"))?;
         }

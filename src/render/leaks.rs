@@ -28,10 +28,14 @@ pub(crate) fn leak_line(leak: &Leak) -> String {
 pub(crate) fn object_leak_line(object: &Object) -> String {
     let posix = object.posix();
     let users = posix.users.clone().unwrap_or_default();
-    let names = users.describe(MAX_NAMED);
-    let used = if names.is_empty() { "no process that uses it was found".to_owned() } else { names.join(", ") };
+    let processes = users.describe(MAX_NAMED);
+    let used = if processes.is_empty() { "no process that uses it was found".to_owned() } else { processes.join(", ") };
     let unlinked = if posix.name.is_none() { ", unlinked" } else { "" };
-    format!("{} ({}, {} allocated{unlinked}), {used}", object.ident(), Size(object.size), Size(posix.allocated))
+    let names = match posix.stat.links {
+        links @ 2.. if !object.is_directory() => format!(", {links} names"),
+        _ => String::new(),
+    };
+    format!("{} ({}, {} allocated{unlinked}{names}), {used}", object.ident(), Size(object.size), Size(posix.allocated))
 }
 
 fn created(sysv: &SysV, command: Option<&str>) -> String {

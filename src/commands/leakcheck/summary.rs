@@ -7,7 +7,8 @@ use super::LeakcheckArgs;
 use crate::commands::{Context, path_argument};
 use crate::error::{Hint, Invocation, again, program, shmadm};
 use crate::model::{
-    FileType, Isolation, Leak, LeakCheck, LeakOutcome, Leaks, Object, Size, TotalSize, counted, first_names,
+    FileType, Isolation, Leak, LeakCheck, LeakOutcome, Leaks, Object, Size, TotalSize, counted, enumerate, first_names,
+    path_text, sum_of_objects,
 };
 use crate::render::{leak_line, object_leak_line};
 
@@ -59,9 +60,9 @@ fn print_objects(args: &LeakcheckArgs, context: &mut Context, check: &LeakCheck)
     let LeakCheck { leaked_objects, unattributed_objects, .. } = check;
     for (word, list) in [("leaked", leaked_objects), ("unattributed", unattributed_objects)] {
         list.iter().for_each(|object| context.ui.notice(&format!("{word}: {}", object_leak_line(object))));
-        let bytes = list.iter().fold(0, |sum: u64, object| sum.saturating_add(object.posix().allocated));
         if !list.is_empty() {
-            let objects = counted(list.len() as u64, &format!("{word} object"));
+            let (number, bytes) = sum_of_objects(list);
+            let objects = counted(number, &format!("{word} object"));
             context.ui.warning(&format!("{objects} ({} allocated)", Size(bytes)));
         }
     }
@@ -86,9 +87,12 @@ fn print_objects(args: &LeakcheckArgs, context: &mut Context, check: &LeakCheck)
 fn hint_removal_of_objects(context: &mut Context, objects: &[Object], condition: &str) {
     let Ok(directory) = context.system.objects() else { return };
     let (mut files, mut directories): (Vec<OsString>, Vec<OsString>) = (Vec::new(), Vec::new());
+    let mut linked = Vec::new();
     for object in objects.iter().filter(|object| object.posix().in_use() != Some(true)) {
         match (&object.posix().name, object.posix().file_type) {
             (Some(name), FileType::Dir) => directories.push(directory.path_of(name).into()),
+            // `shmadm rm` refuses them.
+            (Some(name), _) if object.posix().stat.links > 1 => linked.push(path_text(&directory.path_of(name))),
             (Some(_), _) => files.push(object.ident().typed()),
             (None, _) => {}
         }
@@ -101,6 +105,12 @@ fn hint_removal_of_objects(context: &mut Context, objects: &[Object], condition:
             let command = targets.into_iter().take(MAX_IDS).fold(command, Invocation::arg);
             context.ui.hint(Hint::new(format!("{text}{condition}"), command));
         }
+    }
+    if !linked.is_empty() {
+        let names = enumerate(&first_names(MAX_IDS, linked), "and");
+        context
+            .ui
+            .hint(Hint::text(format!("remove objects with several names (hard links) with rm(1){condition}: {names}")));
     }
 }
 

@@ -107,6 +107,21 @@ fn removal_says_that_it_leaves_objects() {
 }
 
 #[apply(test)]
+fn an_object_with_several_names_counts_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("leaks.xml");
+    let options = ["--isolate", "never", "--rm", "--junit", path.to_str().unwrap()];
+    let script = "cd /dev/shm; echo x >a; ln a b; mkdir d; ln a d/c";
+    let ran = finish(unobserved(&mut leakcheck(&options, script))).exits(65);
+    let ran = ran.says("unattributed: object /a (2 bytes, 4 KiB allocated, 3 names), ");
+    let ran = ran.says("warning: 2 unattributed objects (4 KiB allocated)\n");
+    let hint = "hint: remove objects with several names (hard links) with rm(1) if no other job needs them: /dev/shm/";
+    assert!(!ran.says(hint).stderr.contains("`shmadm rm "), "shmadm rm refuses them");
+    let text = std::fs::read_to_string(path).unwrap();
+    assert!(text.contains("message=\"2 unattributed POSIX shared memory objects\""), "{text}");
+}
+
+#[apply(test)]
 fn with_a_report_in_dev_shm_it_is_not_private() {
     let options = ["--isolate", "always", "--report", "/dev/shm/report.json"];
     let ran = finish(unobserved(&mut leakcheck(&options, "echo >/dev/shm/x"))).exits(65);
