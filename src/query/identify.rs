@@ -94,9 +94,14 @@ fn identify_segment(system: &System, object: &Object, segment: &SysV) -> Option<
         maker_running: is_running(creator),
         ..identity(object, product, evidence)
     };
-    if let Some(header) = header.filter(|_| identity.evidence.contains(&Evidence::Content)) {
-        let control = (header.control != 0).then(|| format!(", with /PostgreSQL.{}", header.control));
-        identity.what = Some(format!("main shared memory of the server{}", control.unwrap_or_default()));
+    match header {
+        Some(header) if identity.evidence.contains(&Evidence::Content) => {
+            let control = (header.control != 0).then(|| format!(", with /PostgreSQL.{}", header.control));
+            identity.what = Some(format!("main shared memory of the server{}", control.unwrap_or_default()));
+        }
+        // The rule describes its objects. A server creates both kinds of segments, and only the contents differ.
+        _ if *identity.product == *POSTGRESQL => identity.what = Some("shared memory of a database server".to_owned()),
+        _ => {}
     }
     Some(identity)
 }

@@ -188,6 +188,21 @@ fn the_segments_of_a_database_are_recognised_by_its_processes() {
 }
 
 #[apply(test)]
+fn a_segment_of_postgresql_without_its_header_can_be_of_any_kind() {
+    let directory = tempfile::tempdir().unwrap();
+    let program = directory.path().join("postgres");
+    std::os::unix::fs::symlink("/proc/self/exe", &program).unwrap();
+    let mut process = Actor::spawn(&mut Command::new(program));
+    let id = oracle::create(1, 4096, 0o600);
+    process.attach(id);
+    let what = "shared memory of a database server";
+    assert_fields(
+        &identify(&[&id.to_string()])[0],
+        json!({ "product": "postgresql", "evidence": ["users"], "what": what }),
+    );
+}
+
+#[apply(test)]
 fn a_directory_is_identified_by_its_name() {
     std::fs::create_dir("/dev/shm/ols").unwrap();
     let expected = json!({ "target": "/ols", "product": "openlitespeed", "evidence": ["name"] });
