@@ -12,7 +12,7 @@ use crate::model::{
     by_source, counted, enumerate, first_names, grouped,
 };
 use crate::query::{
-    ShmemSurvey, System, add_attachers_and_find_strays, add_page_sizes, charged_to_control_groups,
+    ShmemSurvey, System, add_attachers_and_find_strays, add_page_sizes, add_products, charged_to_control_groups,
     container_of_process, huge_page_pools, survey_shmem,
 };
 use crate::render::{By, Column, RowKind, UsageReport, UsageRow, UsageRows, source_label};
@@ -38,12 +38,17 @@ pub(crate) struct MemoryUsage {
 }
 
 impl MemoryUsage {
-    /// Finds the shared memory of the machine, with what `by` groups it by.
-    pub(crate) fn find(context: &mut Context, by: By) -> Result<Self, Error> {
+    /// Finds the shared memory of the machine, with what `by` groups it by and what else is needed of segments.
+    pub(crate) fn find(context: &mut Context, by: By, needs: Needs) -> Result<Self, Error> {
         let by_file = !matches!(by, By::Source | By::Instance | By::ControlGroup);
         let found = survey_shmem(&context.system, by_file)?;
         let Survey { objects, namespaces, .. } = survey(context, Needs::RESIDENT)?;
-        let (segments, huge) = segment_holdings(&context.system, objects, by_file)?;
+        let needs = match by {
+            By::Product => needs | Needs::PRODUCT,
+            _ if by_file => needs | Needs::ATTACHERS,
+            _ => needs,
+        };
+        let (segments, huge) = segment_holdings(&context.system, objects, needs)?;
         let ShmemSurvey { shmem, mut holdings, parts, instances, huge: mut hugetlb, possible } = found;
         hugetlb.sysv = huge;
         holdings.extend(segments);
@@ -153,19 +158,24 @@ pub(super) fn check_whole_machine(context: &Context, command: &str) -> Result<()
     Err(error.hint("show the whole machine", again("").without(&["ns", "dir"])))
 }
 
-/// Returns segments as holdings, and the bytes of those in huge pages, which are not part of Shmem.
+/// Returns segments as holdings, with their users and programs if `needs` includes these, and the bytes of those in huge pages, which are not part of Shmem.
 pub(super) fn segment_holdings(
     system: &System,
     mut segments: Vec<Object>,
-    with_users: bool,
+    needs: Needs,
 ) -> Result<(Vec<Holding>, u64), Error> {
     let can_be_huge = huge_page_pools().iter().any(|(_, pages)| *pages > 0);
-    if with_users || can_be_huge {
+    // Without attachments, the scan would find none.
+    let are_attached = segments.iter().any(Object::is_in_use);
+    if are_attached && (needs.contains(Needs::ATTACHERS) || can_be_huge) {
         add_attachers_and_find_strays(system, &mut segments)?;
     }
     if can_be_huge {
         // Only an attachment shows the page size.
         add_page_sizes(system, &mut segments);
+    }
+    if needs.contains(Needs::PRODUCT) {
+        add_products(system, &mut segments);
     }
     let is_huge = |object: &Object| object.page_size.is_some_and(|page| page > system.page_size());
     let (huge, ordinary): (Vec<_>, Vec<_>) = segments.into_iter().partition(is_huge);
@@ -181,6 +191,7 @@ pub(super) fn segment_holdings(
             uid: Some(object.uid),
             pids,
             container: object.container,
+            product: object.product,
             ..Holding::new(Source::SysV, instance, memory)
         }
     };

@@ -120,7 +120,7 @@ fn all_namespaces(context: &mut Context) -> Result<(Vec<NamespaceMetrics>, Vec<S
         segments.extend(objects);
     }
     let mut holdings = survey_shmem(system, false)?.holdings;
-    holdings.extend(segment_holdings(system, segments, false)?.0);
+    holdings.extend(segment_holdings(system, segments, Needs::empty())?.0);
     Ok((metrics, by_source(&holdings).into()))
 }
 

@@ -6,7 +6,7 @@ use super::args::{ColumnArgs, TableArgs, word};
 use super::memory::{MemoryUsage, check_whole_machine};
 use super::{Context, Manual, usage_error};
 use crate::error::{Error, Exit};
-use crate::model::Source;
+use crate::model::{Needs, Source};
 use crate::render::{By, Column, Format, RowKind, TableStyle, USAGE_DROP_ORDER, UsageRow, bar, select, usage_columns};
 
 pub(crate) const MANUAL: Manual = Manual {
@@ -70,7 +70,7 @@ pub(crate) fn run(args: &UsageArgs, context: &mut Context) -> Result<Exit, Error
         return args.table.list_columns(context, registry);
     }
     check_whole_machine(context, "usage")?;
-    let memory = MemoryUsage::find(context, args.by)?;
+    let memory = MemoryUsage::find(context, args.by, Needs::empty())?;
     let mut rows = memory.rows(context, args.by)?;
     // The list of sources in JSON is complete.
     let shows_all = args.all || (context.json() && args.by == By::Source);

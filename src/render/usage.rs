@@ -183,7 +183,7 @@ static USAGE: [(By, [Column<UsageRow>; 8]); 7] = [
     (By::User, columns(named("USER", "owner"), NOTE)),
     (By::ControlGroup, columns(named("CGROUP", "control group that it is charged to"), NOTE)),
     (By::Container, columns(named("CONTAINER", "container or unit"), NOTE)),
-    (By::Product, columns(named("PRODUCT", "program that uses such names"), NOTE)),
+    (By::Product, columns(named("PRODUCT", "program that it belongs to"), NOTE)),
 ];
 
 static CHANGE: Column<UsageRow> =

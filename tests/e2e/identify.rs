@@ -203,6 +203,23 @@ fn a_segment_of_postgresql_without_its_header_can_be_of_any_kind() {
 }
 
 #[apply(test)]
+#[requires(Root)]
+fn usage_and_top_show_the_program_of_a_segment() {
+    let id = oracle::create(0x52e2c1, 8192, 0o600);
+    let mut actor = Actor::start();
+    actor.attach(id);
+    oracle::Attached::new(id).write(0, &crate::objects::family::segment_header(4711, 1234));
+    let product = |rows: &Value, name: &str, value: &str| {
+        let mut rows = rows.as_array().unwrap().iter();
+        rows.any(|row| row[name] == value && (row["product"] == "postgresql" || row["name"] == "postgresql"))
+    };
+    let usage = run(["usage", "--by", "product", "--json"]).exits(0).json();
+    assert!(product(&usage["groups"], "product", "postgresql"), "{usage}");
+    let top = run(["top", "--rounds", "1", "--json"]).exits(0).json();
+    assert!(product(&top["largest"], "target", &id.to_string()), "{top}");
+}
+
+#[apply(test)]
 fn a_directory_is_identified_by_its_name() {
     std::fs::create_dir("/dev/shm/ols").unwrap();
     let expected = json!({ "target": "/ols", "product": "openlitespeed", "evidence": ["name"] });

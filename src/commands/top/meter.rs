@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::commands::Context;
 use crate::commands::memory::MemoryUsage;
 use crate::error::Error;
-use crate::model::{Holding, Ident, Instance, Source, Stamp, named};
+use crate::model::{Holding, Ident, Instance, Needs, Source, Stamp, named};
 use crate::process::Interrupts;
 use crate::query::System;
 use crate::render::{By, LargeObject, UsageRow};
@@ -107,7 +107,9 @@ impl Meter {
         self.is_requested = false;
         // What it has cached is from the previous round.
         context.system = context.system.renewed();
-        let found = MemoryUsage::find(context, self.by).and_then(|usage| Ok((usage.rows(context, self.by)?, usage)));
+        // The list of the largest segments and objects shows their programs.
+        let found = MemoryUsage::find(context, self.by, Needs::PRODUCT)
+            .and_then(|usage| Ok((usage.rows(context, self.by)?, usage)));
         interrupts.check()?;
         let (rows, usage) = found?;
         self.scan = self.start.elapsed();
