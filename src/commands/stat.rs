@@ -6,7 +6,7 @@ use super::args::{STATES, TARGETS_HELP, TableArgs, target, time_style};
 use super::{Context, Manual, are_objects, check_any_found, exit_with, resolve_all};
 use crate::error::{Error, Exit};
 use crate::model::{Key, Needs, Object, Target};
-use crate::query::{add_attachers, probe};
+use crate::query::{add_attachers, add_servers, identify, probe};
 use crate::render::{
     FILE, Failure, Format, RECORD, SEGMENT, TableStyle, TimeStyle, by_names, fields, file_record, write_fields,
 };
@@ -87,11 +87,12 @@ pub(crate) fn run(args: &StatArgs, context: &mut Context) -> Result<Exit, Error>
         }
         Format::Csv | Format::Tsv => context.print_rows("segments", &by_names(SEGMENT, RECORD), objects, &style)?,
         Format::Table => {
+            add_servers(&context.system, &mut objects);
             for (index, object) in objects.iter().enumerate() {
                 if index > 0 {
                     context.ui.print("")?;
                 }
-                let fields = fields(object, &style);
+                let fields = fields(object, identify(&context.system, object).as_ref(), &style);
                 context.ui.write(|out| write_fields(out, &fields))?;
             }
         }

@@ -5,7 +5,8 @@ use std::io::{self, Write};
 use super::TableStyle;
 use super::human::{duration, size, time, yes_or_no};
 use crate::model::{
-    Claim, FileType, Hidden, Key, Object, ObjectKind, Posix, SegmentUser, SegmentUsers, Size, Stamp, State, SysV,
+    Claim, FileType, Hidden, Identification, Key, Object, ObjectKind, Posix, SegmentUser, SegmentUsers, Size, Stamp,
+    State, SysV, enumerate,
 };
 
 /// Writes `name: value` lines with the names aligned to the right.
@@ -18,14 +19,30 @@ pub(crate) fn write_fields(out: &mut impl Write, fields: &[(&str, String)]) -> i
 }
 
 /// Returns all fields of an object, each with its name.
-pub(crate) fn fields(object: &Object, style: &TableStyle<'_>) -> Vec<(&'static str, String)> {
+pub(crate) fn fields(
+    object: &Object,
+    identity: Option<&Identification>,
+    style: &TableStyle<'_>,
+) -> Vec<(&'static str, String)> {
+    let product = identity.map(product);
     match &object.kind {
-        ObjectKind::SysV(sysv) => segment_fields(object, sysv, style),
-        ObjectKind::Posix(posix) => file_fields(object, posix, style),
+        ObjectKind::SysV(sysv) => segment_fields(object, sysv, product, style),
+        ObjectKind::Posix(posix) => file_fields(object, posix, product, style),
     }
 }
 
-fn segment_fields(object: &Object, sysv: &SysV, style: &TableStyle<'_>) -> Vec<(&'static str, String)> {
+/// Describes the program of an object, with the evidence.
+fn product(identity: &Identification) -> String {
+    let evidence = identity.evidence.iter().map(|evidence| evidence.as_str()).collect::<Vec<_>>();
+    format!("{} (by its {})", identity.product, enumerate(&evidence, "and"))
+}
+
+fn segment_fields(
+    object: &Object,
+    sysv: &SysV,
+    product: Option<String>,
+    style: &TableStyle<'_>,
+) -> Vec<(&'static str, String)> {
     let bytes = |bytes| exact_bytes(bytes, style);
     let time_or_never =
         |stamp: Option<Stamp>| stamp.map_or_else(|| "never".to_owned(), |stamp| time(stamp, style.time, style.now));
@@ -53,13 +70,21 @@ fn segment_fields(object: &Object, sysv: &SysV, style: &TableStyle<'_>) -> Vec<(
         ("Locked in memory", yes_or_no(sysv.locked).to_owned()),
         ("Resident", bytes(object.rss)),
         ("Swapped", bytes(object.swap)),
+    ]);
+    fields.extend(product.map(|product| ("Product", product)));
+    fields.extend([
         ("State", state(object)),
         ("IPC namespace", object.ipc_namespace().map_or_else(|| "unknown".to_owned(), |number| number.to_string())),
     ]);
     fields
 }
 
-fn file_fields(object: &Object, posix: &Posix, style: &TableStyle<'_>) -> Vec<(&'static str, String)> {
+fn file_fields(
+    object: &Object,
+    posix: &Posix,
+    product: Option<String>,
+    style: &TableStyle<'_>,
+) -> Vec<(&'static str, String)> {
     let bytes = |bytes| exact_bytes(bytes, style);
     let whole = |size| bytes(Some(size).filter(|_| !posix.is_partial));
     let known = |text: String| if posix.lacks_attributes { "unknown".to_owned() } else { text };
@@ -100,7 +125,7 @@ fn file_fields(object: &Object, posix: &Posix, style: &TableStyle<'_>) -> Vec<(&
         ("Last write", when(posix.stat.mtime.stamp())),
         ("Last change", when(posix.stat.ctime.stamp())),
         ("Idle", object.idle_seconds.map_or_else(|| "-".to_owned(), duration)),
-        ("Product", optional(object.product.as_ref().map(|product| format!("{product} (by its name)")), "unknown")),
+        ("Product", optional(product, "unknown")),
         ("Created by pid", optional(posix.maker.map(|pid| format!("{pid} (by {source})")), "unknown")),
         ("State", state(object)),
         ("Mount namespace", optional(posix.mnt_ns.map(|number| number.to_string()), "unknown")),

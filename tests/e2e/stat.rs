@@ -1,12 +1,15 @@
 //! `stat`: the record of segments, as text and as JSON.
 
+use std::process::Command;
+
 use expect_test::expect;
 use nix::errno::Errno;
 use nix::libc;
 use serde_json::{Value, json};
 
-use crate::actor::Actor;
+use crate::actor::{Actor, Request};
 use crate::fixtures::{assert_fields, assert_is_row, without_former_key};
+use crate::objects::create;
 use crate::oracle::{self, Attached};
 use crate::redact::Redaction;
 use crate::sandbox::without;
@@ -191,6 +194,25 @@ fn shows_that_a_segment_is_marked_and_locked() {
     );
     actor.detach();
     run(["stat", "0"]).exits(3).prints_nothing();
+}
+
+#[apply(test)]
+fn shows_the_program_with_its_evidence() {
+    let directory = tempfile::tempdir().unwrap();
+    let program = directory.path().join("postgres");
+    std::os::unix::fs::symlink("/proc/self/exe", &program).unwrap();
+    let mut process = Actor::spawn(&mut Command::new(program));
+    let id = process.create(5, 4096);
+    process.attach(id);
+    process.ask(Request::OpenFile { path: create("PostgreSQL.1", 4096) });
+    create("PostgreSQL.2", 4096);
+    let product = |target: &str| {
+        let fields = run(["stat", target]).exits(0).stdout;
+        fields.lines().find_map(|line| Some(line.trim_start().strip_prefix("Product: ")?.to_owned()))
+    };
+    assert_eq!(product(&id.to_string()).as_deref(), Some("postgresql (by its users)"));
+    assert_eq!(product("/PostgreSQL.1").as_deref(), Some("postgresql (by its users and name)"));
+    assert_eq!(product("/PostgreSQL.2").as_deref(), Some("postgresql (by its name)"));
 }
 
 #[apply(test)]
