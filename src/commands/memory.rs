@@ -158,7 +158,8 @@ pub(super) fn check_whole_machine(context: &Context, command: &str) -> Result<()
     Err(error.hint("show the whole machine", again("").without(&["ns", "dir"])))
 }
 
-/// Returns segments as holdings, with their users and programs if `needs` includes these, and the bytes of those in huge pages, which are not part of Shmem.
+/// Returns segments as holdings, with their users and programs if `needs` includes these, and the bytes of those in
+/// huge pages, which are not part of Shmem.
 pub(super) fn segment_holdings(
     system: &System,
     mut segments: Vec<Object>,

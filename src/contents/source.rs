@@ -101,8 +101,8 @@ impl Source {
         Ok(Self { size: stat.size, page: Some(page), backend: Backend::File(file, None), ident })
     }
 
-    /// Prepares to read a range: finds its data, and fails if a POSIX object has been shrunk. Refuses if reading would or
-    /// might allocate memory, unless `allocation` allows that.
+    /// Prepares to read a range: finds its data, and fails if a POSIX object has been shrunk. Refuses if reading would
+    /// or might allocate memory, unless `allocation` allows that.
     pub(crate) fn refresh(&mut self, system: &System, range: Range, allocation: Allocation) -> Result<(), Error> {
         match &mut self.backend {
             Backend::Mapping(attachment, data) => {
@@ -135,8 +135,8 @@ impl Source {
         self.page != Some(system.page_size())
     }
 
-    /// Returns the allocated bytes as the file behind the segment reports them, which is exact for huge pages. Those of a
-    /// POSIX object include swapped pages, which only its record distinguishes.
+    /// Returns the allocated bytes as the file behind the segment reports them, which is exact for huge pages. Those of
+    /// a POSIX object include swapped pages, which only its record distinguishes.
     pub(crate) fn resident(&self) -> Option<u64> {
         let (Ident::Id(_), Backend::File(file, _)) = (&self.ident, &self.backend) else { return None };
         // st_blocks counts in 512 bytes (stat(3type)).
