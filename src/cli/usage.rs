@@ -30,9 +30,11 @@ pub(super) fn report(error: clap::Error, program: &clap::Command, arguments: &[O
     // An argument that can begin with `-`.
     let is_text = |argument: &Arg| argument.get_value_names().is_some_and(|names| names == ["TEXT"]);
     let takes_text = built.is_some_and(|command| command.get_positionals().any(is_text));
+    let hint = equivalents::hint(&error, called, &words);
     let misread = match error.use_stderr() {
         false => built.and_then(|command| misread_help(command, before_dashes)),
-        true => takes_text.then(|| misread_text(&error, before_dashes)).flatten(),
+        true if hint.is_none() && takes_text => misread_text(&error, before_dashes),
+        true => None,
     };
     if let Some(word) = misread {
         let usage = Error::new(Kind::Usage, format!("unexpected argument '{word}' found"));
@@ -41,7 +43,6 @@ pub(super) fn report(error: clap::Error, program: &clap::Command, arguments: &[O
         let usage = if takes_text { usage.hint("put text that starts with - after --", command) } else { usage };
         return super::report(ui, usage, json, codes);
     }
-    let hint = equivalents::hint(&error, called, &words);
     let invalid = invalid_value(&error);
     let mut error = harmless(error, takes_text);
     if hint.is_some() {

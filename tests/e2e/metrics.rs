@@ -206,8 +206,8 @@ fn output_does_not_replace_what_is_not_a_regular_file() {
         (Path::new("/dev/null"), "it is not a regular file"),
         (&link, "it is a symbolic link"),
         (directory.path(), "it is a directory"),
-        (&directory.path().join("missing/"), "it is a directory"),
-        (&directory.path().join("missing/.."), "it is a directory"),
+        (&directory.path().join("missing/"), "its name is that of a directory"),
+        (&directory.path().join("missing/.."), "its name is that of a directory"),
     ] {
         let ran = finish(shmadm().args(["metrics", "-o"]).arg(path)).exits(5).prints_nothing().says(says);
         assert!(!ran.stderr.contains("hint: "), "{ran:?}");
