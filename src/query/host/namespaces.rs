@@ -74,7 +74,7 @@ impl Namespace {
         self.members.iter().find(is_other).map(name).or_else(mounted)
     }
 
-    /// Opens the namespace through any of its recorded threads or bind mounts.
+    /// Opens the namespace through any of its recorded threads, or of its bind mounts if no process is in it.
     pub(crate) fn open(&self, system: &System) -> io::Result<File> {
         let mut last = ErrorKind::NotFound.into();
         for member in &self.members {
@@ -83,7 +83,8 @@ impl Namespace {
                 Err(error) => last = error,
             }
         }
-        for mount in &self.mounts {
+        // If its last process has exited meanwhile, the namespace has usually ended.
+        for mount in self.mounts.iter().filter(|_| self.pid.is_none()) {
             match self.open_mount(system, mount) {
                 Ok(file) => return Ok(file),
                 Err(error) => last = error,
