@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::fixtures::{assert_fields, created, sysctl_value, this_process};
 use crate::holder::Holder;
 use crate::oracle::{self, Row};
-use crate::support::{file, run};
+use crate::support::{file, is_root, run};
 
 /// Returns a row's key as its 32 bits.
 fn key(row: &Row) -> u32 {
@@ -255,9 +255,11 @@ fn at_the_limit_of_ids_names_the_limit_and_a_remedy() {
     let cause = format!("cause: all {limit} segment ids of this IPC namespace are in use (kernel.shmmni)");
     assert!(ran.stderr.contains(&cause), "{ran:?}");
     let raise = format!("sysctl -w kernel.shmmni={}`", limit * 2);
-    assert!(ran.stderr.contains(&raise) && ran.stderr.contains("`shmadm list "), "{ran:?}");
+    assert!(ran.stderr.contains("`shmadm list "), "{ran:?}");
+    // In the user namespace of the tests without root, no command raises it.
+    assert_eq!(ran.stderr.contains(&raise), is_root(), "{ran:?}");
     let error = run(["create", "--key", "random", "--json"]).exits(1).json();
     assert_eq!(error["error"]["errno"], "ENOSPC");
-    assert!(error["error"]["hints"].as_array().unwrap().len() >= 2, "{error}");
+    assert!(!error["error"]["hints"].as_array().unwrap().is_empty(), "{error}");
     assert_eq!(oracle::rows().len(), limit);
 }
