@@ -29,11 +29,12 @@ pub(super) fn report(error: clap::Error, program: &clap::Command, arguments: &[O
     let mut ui = super::ui(false, color.map_or(Color::Auto, |(_, color)| color)).with_json(json);
     // An argument that can begin with `-`.
     let is_text = |argument: &Arg| argument.get_value_names().is_some_and(|names| names == ["TEXT"]);
-    let takes_text = built.is_some_and(|command| command.get_positionals().any(is_text));
+    let text = built.and_then(|command| command.get_positionals().find(|argument| is_text(argument)));
+    let takes_text = text.is_some();
     let hint = equivalents::hint(&error, called, &words);
     let misread = match error.use_stderr() {
         false => built.and_then(|command| misread_help(command, before_dashes)),
-        true if hint.is_none() && takes_text => misread_text(&error, before_dashes),
+        true if hint.is_none() => text.and_then(|text| misread_text(&error, program, text, before_dashes)),
         true => None,
     };
     if let Some(word) = misread {
@@ -44,7 +45,9 @@ pub(super) fn report(error: clap::Error, program: &clap::Command, arguments: &[O
         return super::report(ui, usage, json, codes);
     }
     let invalid = invalid_value(&error);
-    let mut error = harmless(error, takes_text);
+    // With an unknown short option, there is a text already.
+    let may_be_text = takes_text && unknown_short_option(&error).is_none();
+    let mut error = harmless(error, may_be_text);
     if hint.is_some() {
         error.remove(ContextKind::SuggestedSubcommand);
         error.remove(ContextKind::Suggested);
@@ -133,11 +136,24 @@ fn misread_help<'a>(command: &clap::Command, words: &[&'a str]) -> Option<&'a st
     requests.find(|word| !word.chars().skip(1).all(is_option))
 }
 
-/// Finds a text, such as `-foo`, in which clap found the unknown option `-f`: its advice is to write `-f`.
-fn misread_text<'a>(error: &clap::Error, words: &[&'a str]) -> Option<&'a str> {
-    let Some(ContextValue::String(option)) = error.get(ContextKind::InvalidArg) else { return None };
-    let is_short = error.kind() == ErrorKind::UnknownArgument && !option.starts_with("--");
-    words.iter().copied().find(|word| is_short && word.starts_with(&**option))
+/// Finds a text, such as `-foo`, in which clap found the unknown option `-f`: its advice is to write `-f`. Returns
+/// `None` if the other words contain a text.
+fn misread_text<'a>(error: &clap::Error, program: &clap::Command, text: &Arg, words: &[&'a str]) -> Option<&'a str> {
+    let option = unknown_short_option(error)?;
+    let word = words.iter().copied().find(|word| word.starts_with(option))?;
+    let others = words.iter().copied().filter(|other| *other != word);
+    let parsed = program.clone().try_get_matches_from([program.get_name()].into_iter().chain(others)).ok()?;
+    let (_, given) = parsed.subcommand()?;
+    given.get_raw(text.get_id().as_str()).is_none().then_some(word)
+}
+
+fn unknown_short_option(error: &clap::Error) -> Option<&str> {
+    match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(option)) if error.kind() == ErrorKind::UnknownArgument => {
+            Some(option.as_str()).filter(|option| !option.starts_with("--"))
+        }
+        _ => None,
+    }
 }
 
 /// Shows invalid UTF-8 as `\xNN`, as elsewhere; clap shows replacement characters.
@@ -151,7 +167,7 @@ fn with_invalid_utf8(text: &str, arguments: &[OsString]) -> String {
 
 /// Escapes what the user typed, which could forge lines, and removes advice that does not apply. Parsers of values
 /// quote what they name.
-fn harmless(mut error: clap::Error, takes_text: bool) -> clap::Error {
+fn harmless(mut error: clap::Error, may_be_text: bool) -> clap::Error {
     let contexts: Vec<_> = error.context().map(|(kind, value)| (kind, value.clone())).collect();
     let clean = |text: &String| escape(text).into_owned();
     for (kind, value) in contexts {
@@ -168,7 +184,7 @@ fn harmless(mut error: clap::Error, takes_text: bool) -> clap::Error {
     // `-- -1` helps only where an argument can begin with `-`. An empty list of suggestions would print an empty line.
     let suggested = error.get(ContextKind::Suggested);
     let is_empty = matches!(suggested, Some(ContextValue::StyledStrs(texts)) if texts.is_empty());
-    if is_empty || error.kind() == ErrorKind::UnknownArgument && !takes_text {
+    if is_empty || error.kind() == ErrorKind::UnknownArgument && !may_be_text {
         error.remove(ContextKind::Suggested);
     }
     error

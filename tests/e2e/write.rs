@@ -124,6 +124,9 @@ fn a_text_that_begins_with_a_minus_sign_is_written_after_dashes() {
         let ran = run(["write", &name, text]).exits(2).says(&format!("unexpected argument '{text}' found\n"));
         ran.says(&format!("hint: put text that starts with - after --: `shmadm write {name} -- {text}`\n"));
     }
+    // No option stands for a second text.
+    let ran = run(["write", &name, "x", "-n"]).exits(2).says("unexpected argument '-n' found\n");
+    assert!(!ran.stderr.contains("hint:") && !ran.stderr.contains("tip:"), "{ran:?}");
     run(["write", &name, "--type", "i32", "-5"]).exits(0);
 }
 
