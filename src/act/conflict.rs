@@ -1,4 +1,4 @@
-//! What was requested of a segment or object that exists without it: `create` never changes one.
+//! The requested attributes that an existing segment or object lacks: `create` never changes one.
 
 use crate::error::{Error, Invocation, Kind, again, shmadm};
 use crate::model::{Key, Mode, Object, Size, enumerate};
@@ -47,10 +47,8 @@ pub(super) fn conflicts(system: &System, existing: &Object, requested: &Requeste
         conflicts.push(Conflict::attribute("size", sizes, size.to_string()));
     }
     for (account, requested, current) in [(Account::User, owner, existing.uid), (Account::Group, group, existing.gid)] {
-        let (option, name): (_, &dyn Fn(u32) -> String) = match account {
-            Account::User => ("owner", &|id| system.user(id)),
-            Account::Group => ("group", &|id| system.group(id)),
-        };
+        let option = account.option().trim_start_matches('-');
+        let name = |id| system.account_name(account, id);
         match requested {
             Some(id) if id != current => {
                 conflicts.push(Conflict::attribute(option, [name(id), name(current)], name(id)));

@@ -177,8 +177,7 @@ fn readings(context: &mut Context, rules: Vec<Rule>, measured: &Measured) -> Res
         if possible > worst(&readings) {
             return Err(error);
         }
-        let cause = error.cause.as_deref().map(|cause| format!(": {cause}")).unwrap_or_default();
-        context.ui.warning(&format!("{error}{cause}"));
+        context.ui.warning(&error.message_with_cause());
     }
     Ok(readings)
 }

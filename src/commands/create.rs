@@ -224,7 +224,7 @@ fn create_object(
         (false, _) => context.ui.status(&format!("{} {what}", if created { "created" } else { "opened existing" })),
     }
     if !created && let Some(error) = denied_file_access(&context.system, &object) {
-        warn_of_denied_access(context, &error);
+        context.ui.warning(&error.message_with_cause());
     }
     if context.json() {
         context.report(&CreatedObject { dry_run, created, object: Some(&object) })?;
@@ -263,7 +263,7 @@ fn show_plan(args: &CreateArgs, context: &mut Context, creation: &Creation, mode
             let segment = look_up_again(context, id, context.record_needs())?;
             match act::denied_access(&context.system, &segment) {
                 Some(error) if args.hold => return Err(act::would_fail(error)),
-                Some(error) => warn_of_denied_access(context, &error),
+                Some(error) => context.ui.warning(&error.message_with_cause()),
                 None => {}
             }
             let text = format!("would open {}", describe(&segment));
@@ -292,11 +292,6 @@ fn show_plan(args: &CreateArgs, context: &mut Context, creation: &Creation, mode
     Ok(Exit::Done)
 }
 
-fn warn_of_denied_access(context: &mut Context, error: &Error) {
-    let cause = error.cause.as_ref().map(|cause| format!(": {cause}")).unwrap_or_default();
-    context.ui.warning(&format!("{}{cause}", error.message));
-}
-
 #[derive(Serialize)]
 struct Created<'a> {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -319,7 +314,7 @@ fn report(
     let verb = if created { "created" } else { "opened existing" };
     context.ui.status(&format!("{verb} {}", describe(&segment)));
     if !created && let Some(error) = act::denied_access(&context.system, &segment) {
-        warn_of_denied_access(context, &error);
+        context.ui.warning(&error.message_with_cause());
     }
     if created && let Some(page) = args.huge.and_then(|size| size.or_else(|| context.system.huge_page_size())) {
         report_last_page(context, segment.size, page);

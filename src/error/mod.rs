@@ -178,6 +178,12 @@ impl Error {
         self.with(Hint::new(text, command))
     }
 
+    /// Returns the message and the cause in one line, for a warning. It names no call.
+    pub(crate) fn message_with_cause(&self) -> String {
+        let cause = self.cause.as_ref().map(|cause| format!(": {cause}")).unwrap_or_default();
+        format!("{}{cause}", self.message)
+    }
+
     /// Appends to the cause.
     #[must_use]
     pub(crate) fn also(self, cause: &str) -> Self {

@@ -94,6 +94,14 @@ impl System {
         to_namespace(entered, id).filter(is_mapped)
     }
 
+    /// Returns the name of a user or group, or its number without one.
+    pub(crate) fn account_name(&self, account: Account, id: u32) -> String {
+        match account {
+            Account::User => self.user(id),
+            Account::Group => self.group(id),
+        }
+    }
+
     /// Returns whether an id shown by the kernel may replace an unmapped one. The caller's own id is assumed to be
     /// itself.
     pub(crate) fn may_be_unmapped(&self, account: Account, id: u32) -> bool {

@@ -51,27 +51,24 @@ impl Namespace {
     /// Returns an argument for `--ns`: the pid, a thread's namespace file if only a thread is in it, or the number if
     /// no process is in it.
     pub(crate) fn ns_argument(&self) -> String {
-        match (self.members.first(), self.pid) {
-            (Some(member), Some(pid)) if *member != pid.to_string() => format!("/proc/{member}/ns/ipc"),
-            (_, Some(pid)) => pid.to_string(),
-            (_, None) => self.number.to_string(),
-        }
+        self.members.first().map_or_else(|| self.number.to_string(), |member| Self::name_of(member))
     }
 
     /// Returns a name for nsenter(1) that outlasts this process: a pid, a thread's namespace file or a mount point.
     pub(crate) fn lasting_name(&self) -> Option<OsString> {
         let own = std::process::id().to_string();
         let is_other = |member: &&String| member.split('/').next() != Some(&own);
-        let name = |member: &String| match member.contains('/') {
-            true => format!("/proc/{member}/ns/ipc").into(),
-            false => member.into(),
-        };
         let mounted = || {
             let mount = self.mounts.first()?;
             let seen_here = mount.strip_prefix(format!("/proc/{own}/root")).map(|path| Path::new("/").join(path));
             Some(seen_here.unwrap_or_else(|_| mount.clone()).into())
         };
-        self.members.iter().find(is_other).map(name).or_else(mounted)
+        self.members.iter().find(is_other).map(|member| Self::name_of(member).into()).or_else(mounted)
+    }
+
+    /// Returns the pid of a process, or the namespace file of a thread.
+    fn name_of(member: &str) -> String {
+        if member.contains('/') { format!("/proc/{member}/ns/ipc") } else { member.to_owned() }
     }
 
     /// Opens the namespace through any of its recorded threads, or of its bind mounts if no process is in it.
