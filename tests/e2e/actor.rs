@@ -41,6 +41,14 @@ impl Actor {
         Self::spawn(&mut Command::new("/proc/self/exe"))
     }
 
+    /// Starts an actor whose process has a name.
+    pub(crate) fn named(name: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let program = directory.path().join(name);
+        std::os::unix::fs::symlink("/proc/self/exe", &program).unwrap();
+        Self::spawn(&mut Command::new(program))
+    }
+
     /// Starts an actor with a prepared command.
     pub(crate) fn spawn(command: &mut Command) -> Self {
         let mut child = command.arg(ROLE).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();

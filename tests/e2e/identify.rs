@@ -1,7 +1,6 @@
 //! `identify`: which programs segments and objects belong to.
 
 use std::fs::File;
-use std::process::Command;
 
 use nix::fcntl::{Flock, FlockArg};
 use serde_json::{Value, json};
@@ -176,11 +175,8 @@ fn names_of_known_programs_are_recognised() {
 
 #[apply(test)]
 fn the_segments_of_a_database_are_recognised_by_its_processes() {
-    let directory = tempfile::tempdir().unwrap();
     for (key, name) in [(1, "oracle"), (2, "ora_pmon_x")] {
-        let program = directory.path().join(name);
-        std::os::unix::fs::symlink("/proc/self/exe", &program).unwrap();
-        let mut process = Actor::spawn(&mut Command::new(program));
+        let mut process = Actor::named(name);
         let id = oracle::create(key, 4096, 0o600);
         process.attach(id);
         assert_fields(&identify(&[&id.to_string()])[0], json!({ "product": "oracle", "evidence": ["users"] }));
@@ -189,10 +185,7 @@ fn the_segments_of_a_database_are_recognised_by_its_processes() {
 
 #[apply(test)]
 fn a_segment_of_postgresql_without_its_header_can_be_of_any_kind() {
-    let directory = tempfile::tempdir().unwrap();
-    let program = directory.path().join("postgres");
-    std::os::unix::fs::symlink("/proc/self/exe", &program).unwrap();
-    let mut process = Actor::spawn(&mut Command::new(program));
+    let mut process = Actor::named("postgres");
     let id = oracle::create(1, 4096, 0o600);
     process.attach(id);
     let what = "shared memory of a database server";
@@ -282,10 +275,7 @@ fn on_a_narrow_terminal_a_target_stays_a_name() {
 
 #[apply(test)]
 fn the_image_of_an_x11_client_is_marked_for_destruction() {
-    let directory = tempfile::tempdir().unwrap();
-    let server = directory.path().join("Xvfb");
-    std::os::unix::fs::symlink("/proc/self/exe", &server).unwrap();
-    let mut server = Actor::spawn(&mut Command::new(server));
+    let mut server = Actor::named("Xvfb");
     let id = oracle::create(0, 4096, 0o600);
     server.attach(id);
     assert_eq!(identify(&[&id.to_string()]), json!([]));
