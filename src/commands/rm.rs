@@ -71,7 +71,7 @@ pub(crate) struct RmArgs {
     #[arg(help = TARGETS_HELP, value_name = "SEGMENT", allow_negative_numbers = true, required_unless_present = "from", conflicts_with = "from", value_parser = target())]
     segments: Vec<Target>,
 
-    /// Remove what prune lists, or leaked segments; - for standard input
+    /// Remove what a leakcheck or prune report lists; - for standard input
     #[arg(long, value_name = "FILE")]
     from: Option<PathBuf>,
 

@@ -184,10 +184,8 @@ fn start_traced(_: &System, inherited: Inherited, command: &[OsString]) -> Resul
     }
     let (listener, launched) = std::thread::scope(|scope| {
         let start = || {
-            Ok::<_, Error>((
-                sys::listen().map_err(cannot_trace)?,
-                launch(inherited, Reports::None, FailureFormat::Text, command)?,
-            ))
+            let listener = sys::listen().map_err(cannot_trace)?;
+            Ok::<_, Error>((listener, launch(inherited, Reports::None, FailureFormat::Text, command)?))
         };
         let starter = std::thread::Builder::new().spawn_scoped(scope, start);
         let starter = starter.map_err(|error| Error::io("cannot trace the command", &error, "clone"))?;

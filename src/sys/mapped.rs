@@ -1,5 +1,4 @@
-//! The file of a POSIX object, mapped into this process (mmap(2)), and what is attached or mapped. The memory is never
-//! accessed.
+//! Mappings of files (mmap(2)), whose memory is never accessed, and what holds a segment or object.
 
 use std::ffi::c_void;
 use std::num::NonZero;
@@ -51,7 +50,7 @@ impl Drop for MappedFile {
     }
 }
 
-/// Maps nothing of this size for a moment: fails as mmap(2) if the address space has no such range.
+/// Maps an inaccessible range of this size and unmaps it: fails as mmap(2) if the address space has no such range.
 pub(crate) fn try_address_space(size: u64) -> Result<(), SysError> {
     let failed = |errno| SysError { errno, call: "mmap" };
     let size = usize::try_from(size).ok().and_then(NonZero::new).ok_or(failed(Errno::EINVAL))?;
