@@ -4,6 +4,7 @@
 
 mod calls;
 mod children;
+mod mappings;
 mod requests;
 
 use std::ffi::c_void;
@@ -14,15 +15,16 @@ use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
 
 use nix::libc;
-use nix::mount::{MntFlags, umount2};
 use nix::sched::{CloneFlags, setns, unshare};
 
+pub(crate) use mappings::filled_memfd;
+use mappings::{forge, map, map_populated};
 pub(crate) use requests::{CallRequest, ChildRequest, Line, Request};
 
 use crate::dying::missing_page;
 use crate::fixtures::process_status;
 use crate::oracle;
-use crate::support::{Running, mount_tmpfs, wait_for};
+use crate::support::{Running, wait_for};
 
 /// The argument that starts the test program as an actor.
 const ROLE: &str = "--actor";
@@ -363,41 +365,4 @@ fn say(answer: &str) {
 /// Returns "0", or the name of the errno.
 fn outcome(result: nix::Result<()>) -> String {
     result.map_or_else(|errno| format!("{errno:?}"), |()| "0".to_owned())
-}
-
-/// Maps a page of a file, shared.
-fn map(file: i32) -> String {
-    // SAFETY: the kernel chooses an unused address.
-    let address = unsafe {
-        libc::mmap(std::ptr::null_mut(), 4096, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED, file, 0)
-    };
-    format!("{address:p}")
-}
-
-/// Creates a memfd and allocates all of its pages. The processes of other tests do not inherit it.
-pub(crate) fn filled_memfd(size: usize) -> std::fs::File {
-    let file = nix::sys::memfd::memfd_create(c"actor", nix::sys::memfd::MFdFlags::MFD_CLOEXEC).unwrap();
-    let mut file = std::fs::File::from(file);
-    file.write_all(&vec![1; size]).unwrap();
-    file
-}
-
-/// Maps a file, or anonymous memory if it is -1, and touches every page.
-fn map_populated(size: usize, file: i32) -> String {
-    let flags = libc::MAP_SHARED | libc::MAP_POPULATE | if file < 0 { libc::MAP_ANONYMOUS } else { 0 };
-    // SAFETY: the kernel chooses an unused address.
-    let address = unsafe { libc::mmap(std::ptr::null_mut(), size, libc::PROT_WRITE, flags, file, 0) };
-    format!("{address:p}")
-}
-
-/// Maps a file whose path is `/NAME`, on a private file system; returns its inode number.
-fn forge(name: &str) -> u64 {
-    mount_tmpfs(None);
-    let path = format!("/mnt/{name}");
-    std::fs::write(&path, [0; 4096]).unwrap();
-    let file = std::fs::File::options().read(true).write(true).open(&path).unwrap();
-    map(file.as_raw_fd());
-    // The path of a file on a detached mount starts at the mount.
-    umount2("/mnt", MntFlags::MNT_DETACH).unwrap();
-    std::os::unix::fs::MetadataExt::ino(&file.metadata().unwrap())
 }
