@@ -5,7 +5,7 @@ use super::{Context, Manual};
 use crate::error::{Error, Exit};
 use crate::model::Needs;
 use crate::query;
-use crate::render::{LIMITS, LimitsReport, limit_rows};
+use crate::render::{LIMITS, LimitsReport, PosixLimits, limit_rows};
 
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Show the kernel limits and their usage",
@@ -33,7 +33,7 @@ pub(crate) fn run(args: &LimitsArgs, context: &mut Context) -> Result<Exit, Erro
     let system = &context.system;
     let posix = match query::posix_usage(system, Needs::empty()) {
         Err(error) if error.is_without_objects() => None,
-        found => Some(found?.0),
+        found => Some(PosixLimits { usage: found?.0, huge_pages: system.objects()?.huge_pages(system.proc()) }),
     };
     let space = || system.objects().ok()?.space().ok();
     let pool = space().filter(|space| space.is_huge).and_then(|space| query::huge_page_pool(space.page));

@@ -48,15 +48,13 @@ pub(crate) struct PosixUsage {
     pub(crate) inodes: u64,
     /// `None` if their number is unlimited.
     pub(crate) inodes_used: Option<u64>,
-    /// The bytes of objects without a name; `None` if nothing is counted.
+    /// The bytes of objects without a name; `None` if unknown.
     pub(crate) unlinked: Option<u64>,
     /// Their number; `None` unless those that were found hold all of these bytes.
     #[serde(skip)]
     pub(crate) unlinked_files: Option<u64>,
     /// Whether it is a hugetlbfs.
     pub(crate) huge: bool,
-    /// `None` on hugetlbfs, or if it is unknown.
-    pub(crate) huge_pages: Option<HugePages>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

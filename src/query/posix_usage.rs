@@ -44,8 +44,8 @@ pub(crate) fn posix_usage_in(
 /// Returns how much of a file system is used; `named` are the objects that have a name, and `others` the other files
 /// that take space, perhaps with those of more file systems.
 ///
-/// What is used beyond them belongs to objects without a name. That is unknown if the file system counts nothing
-/// (size=0), if a directory in it cannot be read, and if this directory does not show all of it.
+/// What is used beyond them belongs to objects without a name, or is unknown if this directory does not show all of the
+/// file system or a directory in it cannot be read. Nothing is known if the file system counts nothing (size=0).
 fn usage_of(
     system: &System,
     directory: &ObjectDirectory,
@@ -65,8 +65,8 @@ fn usage_of(
     let space = directory.space()?;
     // What was created or removed during the listing must not look unlinked.
     let used = space.used.zip(before.used).map(|(now, before)| now.min(before));
-    let (is_whole, huge_pages) = directory.describe_mount(system.proc());
-    let is_known = is_whole && !named.iter().any(|posix| posix.is_partial);
+    let beyond = used.map(|used| used.saturating_sub(allocated));
+    let is_complete = || !named.iter().any(|posix| posix.is_partial) && directory.is_whole(system.proc());
     Ok(PosixUsage {
         mount: path_text(&directory.path),
         dev: directory.device,
@@ -74,9 +74,8 @@ fn usage_of(
         used: space.used,
         inodes: space.inodes,
         inodes_used: space.inodes_used,
-        unlinked: used.filter(|_| is_known).map(|used| used.saturating_sub(allocated)),
+        unlinked: beyond.filter(|bytes| *bytes == 0 || is_complete()),
         unlinked_files: None,
         huge: space.is_huge,
-        huge_pages,
     })
 }

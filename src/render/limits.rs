@@ -3,17 +3,25 @@
 use serde::Serialize;
 
 use super::{Cell, Column};
-use crate::model::{Limits, PosixUsage, Usage};
+use crate::model::{HugePages, Limits, PosixUsage, Usage};
 
 #[derive(Debug, Serialize)]
 pub(crate) struct LimitsReport {
     pub(crate) limits: Limits,
     pub(crate) usage: Usage,
     /// `None` without a /dev/shm.
-    pub(crate) posix: Option<PosixUsage>,
+    pub(crate) posix: Option<PosixLimits>,
     /// The pool of a hugetlbfs: how many pages it has, and how many of them are free.
     #[serde(skip)]
     pub(crate) pool: Option<(u64, u64)>,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct PosixLimits {
+    #[serde(flatten)]
+    pub(crate) usage: PosixUsage,
+    /// Which files get huge pages; `None` on hugetlbfs, or if it is unknown.
+    pub(crate) huge_pages: Option<HugePages>,
 }
 
 pub(crate) struct LimitRow {
@@ -56,7 +64,7 @@ pub(crate) fn limit_rows(LimitsReport { limits, usage, posix, pool }: &LimitsRep
         limit("PAGE_SIZE", "page size in bytes", Cell::bytes(limits.page_size)),
         limit("RMID_FORCED", "unattached segments are destroyed", Cell::of(limits.rmid_forced, Cell::Flag)),
     ];
-    if let Some(posix) = posix {
+    if let Some(PosixLimits { usage: posix, huge_pages }) = posix {
         let bytes = |bytes: Option<u64>| Cell::of(bytes, Cell::bytes);
         let number = |number: Option<u64>| Cell::of(number, Cell::Number);
         let limited = |limit: u64| (limit > 0).then_some(limit);
@@ -81,7 +89,7 @@ pub(crate) fn limit_rows(LimitsReport { limits, usage, posix, pool }: &LimitsRep
             ),
             row("POSIX_UNLINKED", "memory of objects without a name", Cell::Null, bytes(posix.unlinked), Cell::Null),
         ]);
-        if let Some(huge) = posix.huge_pages {
+        if let Some(huge) = huge_pages {
             let description = format!("files in {} with huge pages", posix.mount);
             rows.push(row("POSIX_HUGE", &description, Cell::Word(huge.as_str()), Cell::Null, Cell::Null));
         }

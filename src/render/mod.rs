@@ -58,7 +58,7 @@ pub(crate) use identities::{IDENTITIES, IdentityRow};
 pub(crate) use json::{begin_report, write_error_json, write_report, write_within_string};
 pub(crate) use junit::write_junit;
 pub(crate) use leaks::{leak_line, object_leak_line};
-pub(crate) use limits::{LIMITS, LimitsReport, limit_rows};
+pub(crate) use limits::{LIMITS, LimitsReport, PosixLimits, limit_rows};
 pub(crate) use map::{EXTENTS, MapReport, write_map};
 pub(crate) use metrics::{NamespaceMetrics, PosixMetrics, metrics_text};
 pub(crate) use removal::{

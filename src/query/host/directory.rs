@@ -89,19 +89,22 @@ impl ObjectDirectory {
     }
 
     /// Returns whether it shows its whole file system: it is its root (a bind mount of a directory below is not), and
-    /// no other mount covers a part of it. Also returns which files of a tmpfs get huge pages.
-    pub(crate) fn describe_mount(&self, proc: &Path) -> (bool, Option<HugePages>) {
+    /// no other mount covers a part of it.
+    pub(crate) fn is_whole(&self, proc: &Path) -> bool {
         let parent = sys::stat_entry(self.as_fd(), OsStr::new(".."));
         let is_mount_point = parent.is_ok_and(|parent| parent.file.device != self.device);
-        let mount = self.mount(proc);
-        let is_whole = match &mount {
+        let is_whole = match self.mount(proc) {
             Some((mount, is_covered)) => mount.is_whole() && !is_covered,
             None => sys::mount_id(self.as_fd()).is_none(),
         };
-        let tmpfs = mount.map(|(mount, _)| mount).filter(|mount| mount.kind == "tmpfs");
+        is_mount_point && is_whole
+    }
+
+    /// Returns which files of a tmpfs get huge pages.
+    pub(crate) fn huge_pages(&self, proc: &Path) -> Option<HugePages> {
+        let (mount, _) = self.mount(proc).filter(|(mount, _)| mount.kind == "tmpfs")?;
         // The kernel does not show the default.
-        let huge = tmpfs.and_then(|mount| HugePages::named(mount.option("huge").unwrap_or("never")));
-        (is_mount_point && is_whole, huge)
+        HugePages::named(mount.option("huge").unwrap_or("never"))
     }
 
     /// Returns the space of its file system.
