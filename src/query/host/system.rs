@@ -182,16 +182,16 @@ impl System {
     /// every process is visible, or a user namespace was entered that has no mapping for the user: the kernel shows all
     /// such users as one there.
     pub(in crate::query) fn has_process_older_than(&self, uid: u32, stamp: Stamp) -> Option<bool> {
-        let is_mapped = to_namespace(&self.ids.users, uid).is_some();
-        if !is_mapped || !self.is_in_initial_pid_namespace() || self.hides_processes() {
-            return None;
-        }
+        to_namespace(&self.ids.users, uid)?;
         let oldest = self.cache.oldest.get_or_init(|| self.oldest_processes()).as_ref()?.get(&uid);
         Some(oldest.is_some_and(|start| start.0 <= stamp.0.saturating_add(SLACK_SECONDS)))
     }
 
     /// Returns the start of the oldest process of each user; `None` if /proc does not show that of every process.
     fn oldest_processes(&self) -> Option<BTreeMap<u32, Stamp>> {
+        if !self.is_in_initial_pid_namespace() || self.hides_processes() {
+            return None;
+        }
         let mut oldest: BTreeMap<u32, Stamp> = BTreeMap::new();
         for pid in procfs::pids(&self.proc).ok()? {
             let facts = process::start(&self.proc, pid).zip(procfs::uids(&self.proc, pid));
