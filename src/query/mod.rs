@@ -1,7 +1,7 @@
 //! Reads facts from the system. Nothing here changes the system, prints, or words anything for the user.
 //!
-//! A module names only modules before it in this order: failure, product, host, state, inventory, limits, filter,
-//! tally, swap, users, postgres, family, objects, posix_usage, identify, shmem.
+//! A module names only modules before it in this order: failure, name_pattern, product, host, state, inventory, limits,
+//! filter, tally, swap, users, postgres, family, objects, posix_usage, identify, shmem.
 
 mod failure;
 mod family;
@@ -10,6 +10,7 @@ mod host;
 mod identify;
 mod inventory;
 mod limits;
+mod name_pattern;
 mod objects;
 mod posix_usage;
 mod postgres;

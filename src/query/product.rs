@@ -2,9 +2,9 @@
 
 use std::sync::{Arc, LazyLock};
 
-use regex_lite::Regex;
 use serde::Deserialize;
 
+use super::name_pattern::NamePattern;
 use crate::model::{FileStat, Key, ObjectName};
 
 /// A rule by which a program is recognised; see products.toml.
@@ -12,8 +12,7 @@ use crate::model::{FileStat, Key, ObjectName};
 #[serde(deny_unknown_fields)]
 pub(crate) struct Product {
     pub(crate) id: Arc<str>,
-    #[serde(default)]
-    pattern: String,
+    pattern: Option<NamePattern>,
     /// Whether only files on hugetlbfs are the program's.
     #[serde(default)]
     hugetlbfs: bool,
@@ -43,9 +42,6 @@ pub(crate) struct Product {
     /// Keys of segments, in hexadecimal.
     #[serde(default)]
     keys: Vec<String>,
-    /// Matches a whole name by the pattern.
-    #[serde(skip)]
-    regex: Option<Regex>,
 }
 
 const fn decimal() -> u32 {
@@ -53,7 +49,7 @@ const fn decimal() -> u32 {
 }
 
 impl Product {
-    /// Parses a table of products, and checks the patterns and keys in it.
+    /// Parses a table of products, and checks the keys in it.
     fn parse(text: &str) -> Result<Vec<Self>, String> {
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
@@ -68,13 +64,8 @@ impl Product {
             }
             None => error.message().to_owned(),
         };
-        let mut products = toml::from_str(text).map(|table: Table| table.product).map_err(invalid)?;
-        for product in &mut products {
-            if !product.pattern.is_empty() {
-                let name = product.pattern.strip_suffix('/').unwrap_or(&product.pattern);
-                let regex = Regex::new(&format!("^(?:{name})$"));
-                product.regex = Some(regex.map_err(|error| format!("{}: {error}", product.id))?);
-            }
+        let products = toml::from_str(text).map(|table: Table| table.product).map_err(invalid)?;
+        for product in &products {
             if !matches!(product.base, 2..=36) {
                 return Err(format!("{}: invalid base {}", product.id, product.base));
             }
@@ -96,12 +87,12 @@ impl Product {
     }
 
     fn is_for_directories(&self) -> bool {
-        self.pattern.ends_with('/')
+        self.pattern.as_ref().is_some_and(|pattern| pattern.is_for_directories)
     }
 
     /// Returns what the name of an object shows, if it matches.
     fn recognize<'a>(&'a self, name: &'a ObjectName) -> Option<Recognized<'a>> {
-        let found = self.regex.as_ref()?.captures(name.file_name().to_str()?)?;
+        let found = self.pattern.as_ref()?.captures(name.file_name().to_str()?)?;
         let maker = found.name("pid").and_then(|pid| i32::from_str_radix(pid.as_str(), self.base).ok());
         Some(Recognized {
             product: self,
@@ -132,7 +123,13 @@ pub(crate) struct Rules {
 impl Rules {
     /// Parses rules in the format of products.toml.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        Ok(Self { own: Product::parse(text)? })
+        let own = Product::parse(text)?;
+        for Product { id, pattern, .. } in &own {
+            if let Some(Err(error)) = pattern.as_ref().map(NamePattern::regex) {
+                return Err(format!("{id}: {error}"));
+            }
+        }
+        Ok(Self { own })
     }
 
     fn builtin() -> &'static [Product] {
@@ -187,7 +184,7 @@ mod tests {
 
     #[test]
     fn names_of_known_programs_are_recognised_with_the_pid_in_them() {
-        let products = Product::parse(include_str!("products.toml")).unwrap();
+        let products = Rules::parse(include_str!("products.toml")).unwrap().own;
         for product in products {
             let page = include_str!("../../docs/products.md");
             assert!(page.contains(&format!("`{}`", product.id)), "{} is not in docs/products.md", product.id);

@@ -27,6 +27,7 @@ pub(crate) const LAYERS: &[(&[&str], &[&str])] = &[
         &["query"],
         &[
             "failure",
+            "name_pattern",
             "product",
             "host",
             "state",
