@@ -1,6 +1,7 @@
 //! The command line as clap knows it: the program, its global options and its commands.
 
 use std::ffi::OsString;
+use std::fmt::Write;
 use std::iter;
 use std::path::PathBuf;
 
@@ -101,9 +102,12 @@ pub fn program() -> clap::Command {
 
 /// Returns the lines of a group in the help, which replace clap's single list of commands.
 fn help_group(group: Group) -> String {
-    let lines: String =
-        group.commands().map(|command| format!("  {:<12} {}\n", command.name, command.summary())).collect();
-    format!("{}:\n{lines}\n", group.heading())
+    let mut lines = format!("{}:\n", group.heading());
+    for command in group.commands() {
+        // Writing to a string cannot fail.
+        let _ = writeln!(lines, "  {:<12} {}", command.name, command.summary());
+    }
+    lines + "\n"
 }
 
 /// Adds the arguments and the rest of the help to a command.

@@ -1,9 +1,10 @@
 //! The texts of `list --help` and of its manual page.
 
+use std::fmt::Write;
+
 use crate::commands::Manual;
 use crate::commands::args::STATES;
-use crate::model::Object;
-use crate::render::{Column, FILE, SEGMENT};
+use crate::render::{FILE, SEGMENT};
 
 pub(crate) const MANUAL: Manual = Manual {
     summary: "List segments and POSIX objects",
@@ -56,8 +57,13 @@ pub(crate) const MANUAL: Manual = Manual {
 };
 
 pub(super) fn columns_help() -> String {
-    let list = |columns: &[Column<Object>]| -> String {
-        columns.iter().map(|column| format!("\n  {:<14} {}", column.name, column.help)).collect()
-    };
-    format!("{STATES}\n\nColumns:{}\n\nColumns of POSIX objects (--posix, --unlinked):{}", list(SEGMENT), list(FILE))
+    let mut help = STATES.to_owned();
+    for (heading, columns) in [("Columns", SEGMENT), ("Columns of POSIX objects (--posix, --unlinked)", FILE)] {
+        // Writing to a string cannot fail.
+        let _ = write!(help, "\n\n{heading}:");
+        for column in columns {
+            let _ = write!(help, "\n  {:<14} {}", column.name, column.help);
+        }
+    }
+    help
 }
