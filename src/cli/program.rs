@@ -30,7 +30,7 @@ pub(super) struct GlobalArgs {
     #[arg(long, value_name = "FORMAT", value_parser = word(Format::ALL.map(|format| (format.as_str(), format))))]
     format: Vec<Format>,
 
-    /// Run in the IPC namespace of a process, or one given by file or number
+    /// Run in the IPC namespace of PID, or the one with this file or number
     #[arg(long, value_name = "PID|PATH|ipc:[N]|N")]
     ns: Option<OsString>,
 

@@ -34,7 +34,7 @@ pub(crate) const MANUAL: Manual = Manual {
                   create fails if requested attributes differ. --reserve allocates the memory now, so create fails \
                   on a full file system, instead of a user of the object receiving SIGBUS.\n\n\
                   If any step after the creation fails, the new segment is removed.\n\n\
-                  --dry-run creates nothing and uses no id. It prints whether a segment would be created or opened, \
+                  --dry-run creates nothing and uses up no id. It prints whether a segment would be created or opened, \
                   or fails as the command would, with the cause: limits (kernel.shmmax, kernel.shmall, \
                   kernel.shmmni), the existing segment, missing rights, huge pages, or kernel.shm_rmid_forced.",
     examples: &[

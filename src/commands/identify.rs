@@ -30,11 +30,16 @@ pub(crate) const MANUAL: Manual = Manual {
     json: "{\"schema\":1,\"identities\":[{\"target\":\"/torch_4711_1_0\",\"product\":\"pytorch\",\"what\":\"…\",\"evidence\":[\"name\"],\"confidence\":\"certain\"|\"likely\"|\"guess\",\"maker\":4711|null,\"maker_running\":true|false|null,\"keep\":false,\"cleanup\":null,\"source\":\"…\"}]}. \
            Segments and objects to which no rule applies are omitted.",
     notes: "--rules FILE adds rules. They take precedence over the built-in ones and also affect STATE. Other \
-            commands ignore them. The file is TOML; each [[product]] has id and source, and may have pattern (a \
-            regular expression for the file name, with the creator's pid as (?<pid>…), in base 10 unless base is \
-            given; if it ends in /, it matches only directories), hugetlbfs (only files on hugetlbfs), what, keep, cleanup, users (names of processes), segments (users identify segments too), dest \
-            (only segments that are marked for destruction) and keys. together marks objects that the program needs \
-            together: those with the same (?<unit>…) in their names. (?<lock>…) matches in the names of its lock \
+            commands ignore them. The file is TOML, a table [[product]] for each rule. id and source are required; \
+            the others are optional.\n\n\
+            pattern is a regular expression for the whole file name, in which (?<pid>…) is the pid of the creator, \
+            in the base given by base (10 by default). A pattern that ends in / matches only directories; with \
+            hugetlbfs, a rule matches only files on hugetlbfs. For segments, users lists the names of the program's \
+            processes, and keys its keys. With segments, a segment that such a process has attached is the \
+            program's; with dest, only if it is marked for destruction.\n\n\
+            what, keep and cleanup say what the program uses the object for, whether it keeps it between runs, and \
+            which command of its own cleans up. together marks objects that the program needs together: those with \
+            the same (?<unit>…) in their names, or all of one owner. (?<lock>…) matches in the names of its lock \
             files. magic is the integer that some of its objects begin with.",
 };
 

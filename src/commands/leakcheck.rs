@@ -23,12 +23,12 @@ pub(crate) const MANUAL: Manual = Manual {
     summary: "Run a command and report the shared memory that it leaks",
     description: "Runs a command and reports the System V segments and POSIX objects that it leaks: those that \
                   still exist when it has ended. leakcheck waits up to five seconds for the command's exiting \
-                  processes. The exit code is that of the command, even if the command fails and leaks. If the \
-                  command succeeds but leaks, it is 65, or the value of --leak-exit-code.\n\n\
+                  processes. The exit code is that of the command. If the command succeeds but leaks, it is 65 \
+                  (--leak-exit-code).\n\n\
                   By default the command runs in a private IPC namespace if that requires no user namespace \
                   (--isolate auto). Every segment in it was created by the command, and all of them are destroyed \
                   with the namespace once no process is left in it. Isolation requires CAP_SYS_ADMIN; without it, \
-                  --isolate always creates a user namespace.\n\n\
+                  `--isolate always` also creates a user namespace.\n\n\
                   Along with the IPC namespace, the command gets an empty /dev/shm of its own, of the same size and \
                   mode. All POSIX objects in it count as leaked, including unlinked ones that processes of the \
                   command hold. Without isolation, or if a report is written to /dev/shm, an object is leaked if \

@@ -38,9 +38,9 @@ pub(crate) const MANUAL: Manual = Manual {
            one line per call, on standard output or in FILE. --summary adds a last line, {\"schema\":1, \"summary\":[{\"pid\":4711, \"command\":\"./server\", \"calls\":{\"shmget\":{\"made\":2, \"failed\":1}}, \"created\":[4], \"leaked\":[4]}]}.",
     notes: "A command is stopped only at these calls, by a seccomp filter, and otherwise runs at full speed. \
             Without CAP_SYS_ADMIN the filter requires no_new_privs; setuid programs then run without their \
-            privileges, as under any unprivileged tracer. The processes are stopped at every system call, which is \
-            slow, if no filter can be installed, if a sandbox's filter decides first, after a process installs its \
-            own filter, and with --pid.\n\n\
+            privileges, as under any unprivileged tracer. With --pid, if no filter can be installed, if a sandbox's \
+            filter decides first, and once a process has installed its own filter, a process is stopped at every \
+            system call instead, which is slow.\n\n\
             [PID] precedes each call, or [PID:THREAD] if a thread other than the first made it. A call without a \
             result (?) did not return, will be repeated after a signal, or was denied by a seccomp filter with \
             SIGSYS.\n\n\

@@ -26,8 +26,8 @@ pub(crate) const MANUAL: Manual = Manual {
                   be inspected), idle (the process whose pid is in its name is running, its program's lock is held, \
                   or an attached segment shows that its PostgreSQL server is running), kept (its program keeps it \
                   between runs, or needs it while one of its other objects is in use, as PostgreSQL does), orphan \
-                  (the process whose pid is in its name has exited, none of those other objects is in use, or its \
-                  name has no pid and every process of its owner started later), unused (none of these). --probe \
+                  (the process whose pid is in its name has exited, none of the objects that its program needs \
+                  with it is in use, or its name has no pid and every process of its owner started later), unused (none of these). --probe \
                   replaces most unknown states: it asks the kernel for a write lease on each object without a known \
                   user, which the kernel grants only if no process has the object open or mapped. A process that \
                   opens an object at that moment is briefly blocked.\n\n\
