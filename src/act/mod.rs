@@ -1,4 +1,4 @@
-//! Changes to segments and new files. Failed calls are explained here.
+//! Changes to segments and POSIX objects, and new files. `explain` turns failed calls into errors.
 
 mod aside;
 mod attach;

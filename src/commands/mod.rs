@@ -1,4 +1,4 @@
-//! The commands: a file for each, with its arguments and what it does.
+//! The commands: a file for each, with its arguments and what it does. Here is what they share.
 
 pub(crate) mod all_namespaces;
 pub(crate) mod args;

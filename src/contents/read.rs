@@ -1,4 +1,4 @@
-//! Reads bytes from a segment.
+//! Reads bytes from a segment or a POSIX object.
 //!
 //! Large output is not copied into this process's memory: sendfile(2) sends the file behind the segment to any output,
 //! and for data in the mapping, vmsplice(2) moves pages into a pipe and write(2) copies them to a file. Where the

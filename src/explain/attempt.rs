@@ -39,7 +39,7 @@ pub(crate) enum Attempt {
     /// Lock (true) or unlock a segment in memory.
     Lock(ShmId, bool),
     Remove(ShmId),
-    /// Stop a holder.
+    /// Detach an attachment of this process.
     Detach(ShmId),
     /// Detach what is attached at an address (shmdt(2)).
     DetachAddress(usize),

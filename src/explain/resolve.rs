@@ -1,4 +1,4 @@
-//! The segment that a user named by id, key or file.
+//! The segment that a user named by id, key or file, or the POSIX object named by its name or inode.
 
 use std::collections::{HashMap, HashSet};
 use std::io::ErrorKind;

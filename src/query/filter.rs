@@ -1,4 +1,4 @@
-//! Conditions that select segments, for `list`, `who` and `prune`.
+//! Conditions that select segments and POSIX objects, for `list`, `who` and `prune`.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Reads facts from the system. Nothing here changes the system, prints, or words anything for the user.
+//! Reads facts from the system. Nothing here changes the system or prints, and errors are typed, not worded.
 //!
 //! A module names only modules before it in this order: failure, name_pattern, product, host, state, inventory, limits,
 //! filter, tally, swap, users, postgres, family, objects, posix_usage, identify, shmem.

@@ -1,7 +1,7 @@
 //! Output formats: tables, JSON, CSV, TSV, OpenMetrics and JUnit. This module never queries the system.
 //!
 //! Each kind of row has one static list of [`Column`]s. Tables, JSON, CSV, TSV and `--list-columns` all read that list,
-//! so a new column is one new entry. A column turns a row into a typed [`Cell`]: tables print it in readable form
+//! so they cannot differ. A column turns a row into a typed [`Cell`]: tables print it in readable form
 //! (units, "3m ago"), all other formats print the exact value. Every other JSON report is a type that implements
 //! `Serialize`.
 //!

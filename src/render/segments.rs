@@ -1,4 +1,4 @@
-//! The columns of shared memory objects.
+//! The columns of segments.
 
 use serde::{Serialize, Serializer};
 

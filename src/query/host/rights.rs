@@ -1,4 +1,5 @@
-//! What the caller may do with a segment, by the rules of `ipcperms` in linux/ipc/util.c.
+//! What the caller may do: with a segment by the rules of `ipcperms` in linux/ipc/util.c, with a file by those of
+//! capabilities(7).
 
 use std::fs::File;
 use std::os::fd::AsFd;
