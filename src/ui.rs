@@ -195,8 +195,15 @@ impl Ui {
         locale.contains("utf-8") || locale.contains("utf8")
     }
 
+    /// Prints a line for people to standard output, escaped.
     pub(crate) fn print(&mut self, line: &str) -> Result<(), Error> {
+        let line = escape(line);
         self.write(|out| writeln!(out, "{line}"))
+    }
+
+    /// Prints a value that a script may read: as it is, or escaped on a terminal.
+    pub(crate) fn print_value(&mut self, value: &str) -> Result<(), Error> {
+        if self.is_terminal() { self.print(value) } else { self.write(|out| writeln!(out, "{value}")) }
     }
 
     pub(crate) fn write<T>(&mut self, write: impl FnOnce(&mut Out) -> io::Result<T>) -> Result<T, Error> {

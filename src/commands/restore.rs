@@ -266,7 +266,7 @@ fn restore_object(
     if context.json() {
         context.report(&Restored { object: &object })?;
     } else {
-        context.ui.print(&new.name.to_string())?;
+        context.ui.print_value(&new.name.to_string())?;
     }
     Ok(Exit::Done)
 }

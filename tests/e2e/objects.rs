@@ -11,6 +11,7 @@ mod directories;
 mod dump;
 mod elsewhere;
 pub(crate) mod family;
+mod hostile;
 mod kinds;
 pub(crate) mod list;
 mod makers;

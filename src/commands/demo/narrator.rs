@@ -1,6 +1,7 @@
 //! Prints the events of the demo.
 
 use std::fmt::Display;
+use std::io::Write;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
@@ -99,7 +100,7 @@ impl<'a> Narrator<'a> {
             let width = self.context.ui.width().unwrap_or(80);
             format!("{}{}", self.heading(&event.step), line(event, width))
         };
-        self.context.ui.print(&line)?;
+        self.context.ui.write(|out| writeln!(out, "{line}"))?;
         self.context.ui.flush()
     }
 

@@ -1,7 +1,5 @@
 //! `list`, `stat` and `who` of POSIX objects.
 
-use std::os::unix::ffi::OsStrExt;
-
 use expect_test::expect;
 use serde_json::{Value, json};
 
@@ -123,28 +121,6 @@ fn unlinked_objects_are_listed_and_their_memory_is_reported() {
     run(["rm", &name]).exits(5).says(reason).says(&format!("mapped by pid {}", actor.pid()));
     drop(actor);
     assert!(objects(&run(["list", "--unlinked", "--json"]).exits(0).json()).is_empty());
-}
-
-#[apply(test)]
-fn hostile_entries_break_no_output() {
-    let names: [&[u8]; 4] = [b"a\n\x1b[2Jb\t\"'\\", b"\xff\xfe", &[b'x'; 255], " \u{202e}".as_bytes()];
-    for name in names {
-        std::fs::write(std::path::Path::new("/dev/shm").join(std::ffi::OsStr::from_bytes(name)), "").unwrap();
-    }
-    create("sem.trap", 0);
-    create("tebibyte", 1 << 40);
-    std::os::unix::fs::symlink("/etc/passwd", "/dev/shm/link").unwrap();
-    std::os::unix::fs::symlink("nowhere", "/dev/shm/dangling").unwrap();
-    std::fs::create_dir("/dev/shm/directory").unwrap();
-    std::fs::write("/dev/shm/directory/inside", [1; 5000]).unwrap();
-    nix::unistd::mkfifo("/dev/shm/fifo", nix::sys::stat::Mode::S_IRUSR).unwrap();
-    let report = run(["list", "--posix", "--json"]).exits(0).json();
-    assert_eq!(objects(&report).len(), 7, "four names, two files, one directory: {report}");
-    let directory = objects(&report).into_iter().find(|object| object["type"] == "dir").unwrap();
-    assert_fields(directory, json!({ "name": "/directory", "size": 5000, "allocated": 8192, "users": 0 }));
-    let table = run(["list", "--posix", "--format", "tsv", "-o", "NAME", "--no-headings"]).exits(0).stdout;
-    assert_eq!(table.lines().count(), 7, "{table:?}");
-    run(["list"]).exits(0);
 }
 
 #[apply(test)]
