@@ -17,9 +17,9 @@ use crate::query::{
     Filter, add_attachers, add_attachers_and_find_strays, add_page_sizes, add_products, each, inventory,
 };
 use crate::render::{
-    BOTH, CREATORS, Cell, Column, DEFAULT, DEFAULT_ALL_NS, DROP_ORDER, FILE, FILE_ALL_NS, FILE_DEFAULT,
-    FILE_DROP_ORDER, FILE_UNLINKED, Failure, Format, NAMESPACE, OPTIONAL, PIDS, RECORD, RECORD_ALL_NS, Rows, SEGMENT,
-    TIMES, TableStyle, TimeStyle, file_record, select, write_rows,
+    BOTH, CREATORS, Cell, Column, DEFAULT, DROP_ORDER, FILE, FILE_DEFAULT, FILE_DROP_ORDER, FILE_UNLINKED, Failure,
+    Format, NAMESPACE, OPTIONAL, PIDS, Rows, SEGMENT, TIMES, TableStyle, TimeStyle, file_record, record, select,
+    write_rows,
 };
 
 #[derive(Args, Debug)]
@@ -98,7 +98,7 @@ impl ListArgs {
     fn file_columns(&self, format: Format) -> Result<Vec<&'static Column<Object>>, Error> {
         let base = match format {
             Format::Table if self.unlinked => FILE_UNLINKED.to_vec(),
-            Format::Table if self.all_ns => FILE_ALL_NS.to_vec(),
+            Format::Table if self.all_ns => [&["DEV", "CONTAINER"], FILE_DEFAULT].concat(),
             Format::Table => FILE_DEFAULT.to_vec(),
             _ => file_record(),
         };
@@ -125,13 +125,12 @@ impl ListArgs {
         });
         let is_default = format == Format::Table && base.is_empty();
         if base.is_empty() {
-            base.extend(match format {
-                Format::Table if self.all_ns => DEFAULT_ALL_NS,
-                Format::Table => DEFAULT,
+            base = match format {
+                Format::Table if self.all_ns => [&["NS", "CONTAINER"], DEFAULT].concat(),
+                Format::Table => DEFAULT.to_vec(),
                 // JSON may gain fields: it includes those that identify the namespace.
-                Format::Json if self.all_ns => RECORD_ALL_NS,
-                Format::Json | Format::Csv | Format::Tsv => RECORD,
-            });
+                _ => record(self.all_ns && format == Format::Json),
+            };
         }
         if self.columns.output.is_some() && is_default {
             base.retain(|name| !OPTIONAL.contains(name));

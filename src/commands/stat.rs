@@ -8,7 +8,7 @@ use crate::error::{Error, Exit};
 use crate::model::{Key, Needs, Object, Target};
 use crate::query::{add_attachers, add_servers, identify, probe};
 use crate::render::{
-    FILE, Failure, Format, RECORD, SEGMENT, TableStyle, TimeStyle, by_names, fields, file_record, write_fields,
+    FILE, Failure, Format, SEGMENT, TableStyle, TimeStyle, by_names, fields, file_record, record, write_fields,
 };
 
 pub(crate) const MANUAL: Manual = Manual {
@@ -85,7 +85,9 @@ pub(crate) fn run(args: &StatArgs, context: &mut Context) -> Result<Exit, Error>
         Format::Csv | Format::Tsv if are_objects => {
             context.print_rows("objects", &by_names(FILE, &file_record()), objects, &style)?;
         }
-        Format::Csv | Format::Tsv => context.print_rows("segments", &by_names(SEGMENT, RECORD), objects, &style)?,
+        Format::Csv | Format::Tsv => {
+            context.print_rows("segments", &by_names(SEGMENT, &record(false)), objects, &style)?
+        }
         Format::Table => {
             add_servers(&context.system, &mut objects);
             for (index, object) in objects.iter().enumerate() {

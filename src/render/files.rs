@@ -186,10 +186,6 @@ pub(super) const FILE_FIELDS: usize = 31;
 /// The default table with `--posix`.
 pub(crate) const FILE_DEFAULT: &[&str] = &["NAME", "OWNER", "MODE", "SIZE", "RSS", "USERS", "STATE", "IDLE", "PRODUCT"];
 
-/// The default table with `--posix` and `--all-ns`.
-pub(crate) const FILE_ALL_NS: &[&str] =
-    &["DEV", "CONTAINER", "NAME", "OWNER", "MODE", "SIZE", "RSS", "USERS", "STATE", "IDLE", "PRODUCT"];
-
 /// The record of JSON, CSV and TSV; new fields may only be appended.
 pub(crate) fn file_record() -> Vec<&'static str> {
     FILE[..FILE_FIELDS].iter().map(|column| column.name).collect()

@@ -51,7 +51,7 @@ pub(crate) use difference::{
 pub(crate) use escape::{escape, escape_json, escape_lines};
 pub(crate) use fields::{fields, write_fields};
 pub(crate) use file_users::{FILE_USERS, USERS_BY_PLACE, USERS_BY_PROCESS, UsedFile};
-pub(crate) use files::{BOTH, FILE, FILE_ALL_NS, FILE_DEFAULT, FILE_DROP_ORDER, FILE_UNLINKED, NAMESPACE, file_record};
+pub(crate) use files::{BOTH, FILE, FILE_DEFAULT, FILE_DROP_ORDER, FILE_UNLINKED, NAMESPACE, file_record};
 pub(crate) use hexdump::{HexDump, write_hex};
 pub(crate) use human::{TimeStyle, duration};
 pub(crate) use identities::{IDENTITIES, IdentityRow};
@@ -66,9 +66,7 @@ pub(crate) use removal::{
     Skipped, effect_of_mark,
 };
 pub(crate) use rows::{Rows, write_rows};
-pub(crate) use segments::{
-    CREATORS, DEFAULT, DEFAULT_ALL_NS, DROP_ORDER, OPTIONAL, PIDS, RECORD, RECORD_ALL_NS, SEGMENT, TIMES,
-};
+pub(crate) use segments::{CREATORS, DEFAULT, DROP_ORDER, OPTIONAL, PIDS, SEGMENT, TIMES, record};
 pub(crate) use table::TableStyle;
 pub(crate) use top::{
     LARGEST_DROP_ORDER, LargeObject, TopReport, clip, interval, largest_columns, spark_line, summary,

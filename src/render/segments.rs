@@ -137,38 +137,15 @@ fn users(object: &Object) -> Option<impl Iterator<Item = &SegmentUser>> {
 
 const FIELDS: usize = 25;
 
-/// Returns the names of the record's columns, and CONTAINER for the rest.
-const fn record<const N: usize>() -> [&'static str; N] {
-    let mut names = ["CONTAINER"; N];
-    let mut index = 0;
-    while index < FIELDS {
-        names[index] = SEGMENT[index].name;
-        index += 1;
-    }
-    names
+/// Returns the columns of the record of JSON, CSV and TSV; new fields may only be appended. In JSON, `all_ns` adds the
+/// container to them.
+pub(crate) fn record(all_ns: bool) -> Vec<&'static str> {
+    let fields = SEGMENT[..FIELDS].iter().map(|column| column.name);
+    fields.chain(all_ns.then_some("CONTAINER")).collect()
 }
 
-/// The record of JSON, CSV and TSV; new fields may only be appended.
-pub(crate) const RECORD: &[&str] = &record::<FIELDS>();
-pub(crate) const RECORD_ALL_NS: &[&str] = &record::<{ FIELDS + 1 }>();
 pub(crate) const DEFAULT: &[&str] =
     &["ID", "KEY", "OWNER", "MODE", "SIZE", "RSS", "NATTCH", "STATE", "LOCKED", "IDLE", "CPID", "CCOMMAND"];
-pub(crate) const DEFAULT_ALL_NS: &[&str] = &[
-    "NS",
-    "CONTAINER",
-    "ID",
-    "KEY",
-    "OWNER",
-    "MODE",
-    "SIZE",
-    "RSS",
-    "NATTCH",
-    "STATE",
-    "LOCKED",
-    "IDLE",
-    "CPID",
-    "CCOMMAND",
-];
 /// The columns that the default table omits if no segment has them.
 pub(crate) const OPTIONAL: &[&str] = &["LOCKED"];
 /// Columns that the default table omits, in this order, if the terminal is too narrow.
@@ -203,11 +180,11 @@ mod tests {
                 assert_eq!(by_names(registry, view).len(), view.len(), "{view:?}");
             }
         }
-        check(SEGMENT, &[RECORD, RECORD_ALL_NS, DEFAULT, DEFAULT_ALL_NS, DROP_ORDER, TIMES, PIDS, CREATORS]);
+        check(SEGMENT, &[&record(true), DEFAULT, DROP_ORDER, TIMES, PIDS, CREATORS]);
         check(ATTACHERS, &[BY_PROCESS, BY_PROCESS_SIZE, BY_MAPPING, NAMESPACE_COLUMNS]);
         check(DIFFERENCE, &[DIFFERENCE_DEFAULT, DIFFERENCE_ALL_NS, DIFFERENCE_DROP_ORDER]);
         check(PRUNE, &[PRUNE_DEFAULT, PRUNE_DROP_ORDER]);
-        check(FILE, &[FILE_DEFAULT, FILE_ALL_NS, FILE_UNLINKED, &file_record()]);
+        check(FILE, &[FILE_DEFAULT, FILE_UNLINKED, &file_record()]);
         check(FILE_USERS, &[USERS_BY_PROCESS, USERS_BY_PLACE]);
         let is_column = |name: &&str| [FILE, BOTH, NAMESPACE].iter().any(|it| !by_names(it, &[*name]).is_empty());
         assert!(FILE_DROP_ORDER.iter().all(is_column), "{FILE_DROP_ORDER:?}");

@@ -8,7 +8,7 @@ use crate::commands::{Context, exit_with};
 use crate::error::{Error, Exit, Hint, again};
 use crate::model::{Needs, Object, State, counted};
 use crate::query::{Filter, probe};
-use crate::render::{Column, Format, RECORD, RECORD_ALL_NS, Rows, SEGMENT, TableStyle, by_names};
+use crate::render::{Column, Format, Rows, SEGMENT, TableStyle, by_names, record};
 
 /// Lists POSIX objects, and segments if `segments` is set.
 pub(super) fn list_with_objects(
@@ -50,7 +50,7 @@ pub(super) fn list_with_objects(
         args.arrange(&mut objects, sort);
         args.arrange(&mut files, sort);
         let columns = if segments { &args.file_columns(Format::Json)? } else { columns };
-        let records = by_names(SEGMENT, if args.all_ns { RECORD_ALL_NS } else { RECORD });
+        let records = by_names(SEGMENT, &record(args.all_ns));
         let (first, shown) = if segments { ("segments", records.as_slice()) } else { ("objects", columns) };
         let report = NotListed { failed: context.failed(&failures) };
         let mut rows = context.ui.write(|_| Rows::begin(Format::Json, &report, first, shown, style))?;
