@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::args::{TableArgs, target};
 use super::objects::named_objects;
-use super::{Context, Manual, check_any_found, exit_with, read_whole, resolve_all};
+use super::{Context, Manual, check_any_found, read_whole, resolve_all};
 use crate::error::{Error, Exit, Kind};
 use crate::model::{Identification, Needs, Object, Target};
 use crate::query::{self, Rules, add_attachers, inventory};
@@ -89,13 +89,13 @@ pub(crate) fn run(args: &IdentifyArgs, context: &mut Context) -> Result<Exit, Er
     let found: Vec<(Option<Identification>, Object)> = objects.into_iter().map(identify).collect();
     if context.json() {
         let identities = found.into_iter().filter_map(|(identity, _)| identity).collect();
-        context.report(&Report { identities, failed: context.failed(&failed) })?;
+        context.report(&Report { identities, failed: context.failure_records(&failed) })?;
     } else {
         let rows = found.into_iter().map(|(identity, object)| IdentityRow::new(identity, &object)).collect();
         let style = args.table.style(context, &["EVIDENCE", "MAKER", "WHAT"]);
         context.print_rows("identities", &IDENTITIES.iter().collect::<Vec<_>>(), rows, &style)?;
     }
-    Ok(exit_with(context, &failed))
+    Ok(context.print_failures(&failed))
 }
 
 fn rules(path: &Path) -> Result<Rules, Error> {

@@ -10,7 +10,7 @@ use self::objects::list_with_objects;
 use super::all_namespaces::{Survey, survey, warn_of_strays};
 use super::args::{ColumnArgs, TableArgs, time_style};
 use super::filters::{Failures, FilterArgs, select as select_objects, warn_of_removed};
-use super::{Context, exit_with, usage_error};
+use super::{Context, usage_error};
 use crate::error::{Error, Exit, again};
 use crate::model::{Needs, Object};
 use crate::query::{
@@ -224,12 +224,12 @@ pub(crate) fn run(args: &ListArgs, context: &mut Context) -> Result<Exit, Error>
     }
     let (mut objects, failures) = selected(args, context, needs, &filter)?;
     args.arrange(&mut objects, sort);
-    let (format, report) = (context.format, NotListed { failed: context.failed(&failures) });
+    let (format, report) = (context.format, NotListed { failed: context.failure_records(&failures) });
     context.ui.write(|out| write_rows(out, format, &report, "segments", &columns, objects, &style))?;
     if !args.all_ns {
         warn_of_removed(context, &filter.keys());
     }
-    Ok(exit_with(context, &failures))
+    Ok(context.print_failures(&failures))
 }
 
 /// Prints each segment as soon as it is read. The header is written with the first rows, so that a listing that fails

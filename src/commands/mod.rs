@@ -110,14 +110,14 @@ impl Context {
         work(&mut |bytes| bar.advance(bytes))
     }
 
-    /// Prints failures, merging those that differ only in their segment, and returns them for the report.
-    fn failures(&mut self, failed: Vec<(String, Error)>) -> Vec<Failure> {
-        exit_with(self, &failed);
-        self.failed(&failed)
+    /// Prints failures, merging those that differ only in their segment, and returns the exit.
+    fn print_failures(&mut self, failed: &[(String, Error)]) -> Exit {
+        grouped(failed.iter().map(|(_, error)| error)).iter().for_each(|error| self.ui.error(error));
+        Exit::of(failed.iter().map(|(_, error)| error.kind))
     }
 
     /// Returns failures for the report.
-    fn failed(&self, failed: &[(String, Error)]) -> Vec<Failure> {
+    fn failure_records(&self, failed: &[(String, Error)]) -> Vec<Failure> {
         let failure = |(target, error): &(String, Error)| {
             Failure::new(target.clone(), self.ui.with_complete_hints(error.clone()))
         };
@@ -184,12 +184,6 @@ fn check_any_found(context: &mut Context, any: bool, failed: &[(String, Error)])
         }
         _ => Ok(()),
     }
-}
-
-/// Prints the failures after a report about the other targets.
-fn exit_with(context: &mut Context, failed: &[(String, Error)]) -> Exit {
-    grouped(failed.iter().map(|(_, error)| error)).iter().for_each(|error| context.ui.error(error));
-    Exit::of(failed.iter().map(|(_, error)| error.kind))
 }
 
 /// Returns the exit after a wait that Ctrl-C and SIGTERM end normally.

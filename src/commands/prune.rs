@@ -231,7 +231,8 @@ pub(crate) fn run(args: &PruneArgs, context: &mut Context) -> Result<Exit, Error
             Err(error) => failed.push((object.ident().argument(), error)),
         }
     }
-    report.removal.failed = context.failures(failed);
+    let exit = context.print_failures(&failed);
+    report.removal.failed = context.failure_records(&failed);
     print(args, context, &report)?;
     let least = filter.older_than.unwrap_or_default();
     let owners = args.filters.owner_options();
@@ -239,7 +240,7 @@ pub(crate) fn run(args: &PruneArgs, context: &mut Context) -> Result<Exit, Error
         context.ui.status(&kept);
     }
     interrupts.check()?;
-    Ok(Exit::of(report.removal.failed.iter().map(|failure| failure.kind)))
+    Ok(exit)
 }
 
 const NEEDS: Needs = Needs::RECORD.union(Needs::CONTAINER);

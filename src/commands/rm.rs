@@ -112,12 +112,12 @@ pub(crate) fn run(args: &RmArgs, context: &mut Context) -> Result<Exit, Error> {
         // The hint that a segment has this number as its key.
         error.hints.into_iter().filter(|hint| hint.command.is_none()).for_each(|hint| context.ui.hint(hint));
     }
-    let failed = context.failures(failed);
-    let report = RemovalReport { dry_run: args.dry_run, removed, failed };
+    let exit = context.print_failures(&failed);
+    let report = RemovalReport { dry_run: args.dry_run, removed, failed: context.failure_records(&failed) };
     if context.json() {
         context.report(&report)?;
     }
-    Ok(Exit::of(report.failed.iter().map(|failure| failure.kind)))
+    Ok(exit)
 }
 
 /// Returns the objects of this namespace that a file lists; the others are failures.

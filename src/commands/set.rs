@@ -97,11 +97,12 @@ pub(crate) fn run(args: &SetArgs, context: &mut Context) -> Result<Exit, Error> 
         }
     }
     let (segments, objects) = records.into_iter().partition(Object::is_segment);
-    let report = SeveralChanged { segments, objects, failed: context.failures(failed) };
+    let exit = context.print_failures(&failed);
+    let report = SeveralChanged { segments, objects, failed: context.failure_records(&failed) };
     if context.json() {
         context.report(&report)?;
     }
-    Ok(Exit::of(report.failed.iter().map(|failure| failure.kind)))
+    Ok(exit)
 }
 
 /// Changes a segment; returns its record after the change for JSON.

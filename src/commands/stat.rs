@@ -3,7 +3,7 @@ use serde::Serialize;
 
 use super::args::{STATES, TARGETS_HELP, TableArgs, target, time_style};
 
-use super::{Context, Manual, are_objects, check_any_found, exit_with, resolve_all};
+use super::{Context, Manual, are_objects, check_any_found, resolve_all};
 use crate::error::{Error, Exit};
 use crate::model::{Key, Needs, Object, Target};
 use crate::query::{add_attachers, add_servers, identify, probe};
@@ -79,14 +79,14 @@ pub(crate) fn run(args: &StatArgs, context: &mut Context) -> Result<Exit, Error>
             let shown = |segment: Object| Shown { former_key: segment.former_key(), segment };
             let (segments, objects): (Vec<Object>, Vec<Object>) = objects.into_iter().partition(Object::is_segment);
             let segments = segments.into_iter().map(shown).collect();
-            let failed = context.failed(&failed);
+            let failed = context.failure_records(&failed);
             context.report(&Report { segments, objects, failed })?;
         }
         Format::Csv | Format::Tsv if are_objects => {
             context.print_rows("objects", &by_names(FILE, &file_record()), objects, &style)?;
         }
         Format::Csv | Format::Tsv => {
-            context.print_rows("segments", &by_names(SEGMENT, &record(false)), objects, &style)?
+            context.print_rows("segments", &by_names(SEGMENT, &record(false)), objects, &style)?;
         }
         Format::Table => {
             add_servers(&context.system, &mut objects);
@@ -99,5 +99,5 @@ pub(crate) fn run(args: &StatArgs, context: &mut Context) -> Result<Exit, Error>
             }
         }
     }
-    Ok(exit_with(context, &failed))
+    Ok(context.print_failures(&failed))
 }

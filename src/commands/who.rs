@@ -7,7 +7,7 @@ use super::all_namespaces::{ONLY_SEGMENTS, Survey, namespace_suffix, survey, war
 use super::args::{TableArgs, target};
 use super::filters::{Failures, FilterArgs, keys, select, warn_of_removed};
 use super::objects::{anonymous_if_selected, named_objects, unlinked_if_any};
-use super::{Context, Manual, are_objects, check_any_found, exit_with, resolve_all};
+use super::{Context, Manual, are_objects, check_any_found, resolve_all};
 use crate::error::{Error, Exit, Hint};
 use crate::model::{Hidden, HiddenBy, Needs, Object, State, Target, TotalSize, counted, enumerate, first_names};
 use crate::query::{self, Filter, add_attachers, add_attachers_and_find_strays, can_inspect_all, inventory};
@@ -115,7 +115,7 @@ pub(crate) fn run(args: &WhoArgs, context: &mut Context) -> Result<Exit, Error> 
             false => context.ui.status(&format!("total: {segments} and {objects} ({size})")),
         }
     }
-    Ok(exit_with(context, &failures))
+    Ok(context.print_failures(&failures))
 }
 
 /// Finds the users of the named objects, or of all. `used` is `None` if the POSIX objects cannot be listed.
@@ -206,7 +206,11 @@ fn print(
     failures: &[(String, Error)],
 ) -> Result<(), Error> {
     if context.json() {
-        return context.report(&WhoReport { segments: found, objects: files, failed: context.failed(failures) });
+        return context.report(&WhoReport {
+            segments: found,
+            objects: files,
+            failed: context.failure_records(failures),
+        });
     }
     let files = files.unwrap_or_default();
     let only_files = match context.format {

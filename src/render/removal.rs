@@ -9,7 +9,7 @@ use super::files::{NAME_WIDTH, name};
 use super::human::duration;
 use super::segments::field;
 use super::{Cell, Column};
-use crate::error::{Error, Hint, Kind};
+use crate::error::{Error, Hint};
 use crate::model::{Ident, Key, Object, Outcome, named};
 
 #[derive(Debug, Serialize)]
@@ -21,8 +21,6 @@ pub(crate) struct Failure {
     code: u8,
     cause: Option<Box<str>>,
     hints: Vec<Hint>,
-    #[serde(skip)]
-    pub(crate) kind: Kind,
 }
 
 impl Failure {
@@ -34,7 +32,6 @@ impl Failure {
             code: error.kind.code(),
             cause: error.cause,
             hints: error.hints,
-            kind: error.kind,
         }
     }
 }

@@ -1,10 +1,10 @@
 //! POSIX objects, with or without segments.
 
 use super::{ListArgs, NotListed, selected, stream};
+use crate::commands::Context;
 use crate::commands::all_namespaces::all_files;
 use crate::commands::filters::{retain_attached, warn_of_removed};
 use crate::commands::objects::{anonymous_if_selected, named_objects, report_omitted, unlinked};
-use crate::commands::{Context, exit_with};
 use crate::error::{Error, Exit, Hint, again};
 use crate::model::{Needs, Object, State, counted};
 use crate::query::{Filter, probe};
@@ -52,7 +52,7 @@ pub(super) fn list_with_objects(
         let columns = if segments { &args.file_columns(Format::Json)? } else { columns };
         let records = by_names(SEGMENT, &record(args.all_ns));
         let (first, shown) = if segments { ("segments", records.as_slice()) } else { ("objects", columns) };
-        let report = NotListed { failed: context.failed(&failures) };
+        let report = NotListed { failed: context.failure_records(&failures) };
         let mut rows = context.ui.write(|_| Rows::begin(Format::Json, &report, first, shown, style))?;
         if streams {
             stream(context, needs, filter, &mut rows)?;
@@ -83,7 +83,7 @@ pub(super) fn list_with_objects(
             context.ui.suggest(Hint::new(format!("determine the state of {objects}"), again("--probe")));
         }
     }
-    Ok(exit_with(context, &failures))
+    Ok(context.print_failures(&failures))
 }
 
 /// Returns the number of objects in state unknown on which the caller may take a lease, even if the filter selects
