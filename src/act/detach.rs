@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use crate::error::{Error, Hint, Kind, program, shmadm};
 use crate::explain::{attached_refusal, file_in_use, holders};
 use crate::model::{HiddenBy, Needs, Object, ObjectKind};
-use crate::query::{Holder, System, add_attachers, add_users, lookup, probe};
+use crate::query::{Holder, System, lookup, probe, with_attachers, with_users};
 use crate::sys::{self, SysError};
 
 /// How long to wait for a holder to exit. One that takes longer is probably stopped (SIGSTOP).
@@ -73,14 +73,13 @@ pub(crate) fn detach(system: &System, seen: &Object, pid: Option<i32>) -> Result
 }
 
 fn no_holder(system: &System, seen: &Object, pid: Option<i32>, ours: &[i32]) -> Error {
-    let (ident, mut found) = (seen.ident(), [seen.clone()]);
+    let ident = seen.ident();
     let not_a_holder = pid.map_or_else(String::new, |pid| format!("pid {pid} is not a holder of it; "));
     let message = |why: &str| format!("cannot detach {ident}: {not_a_holder}{why}");
-    if !seen.is_segment()
-        && let Err(error) = add_users(system, &mut found, Needs::ATTACHERS)
-    {
-        return error.into();
-    }
+    let mut found = match with_users(system, seen) {
+        Ok(object) => [object],
+        Err(error) => return error.into(),
+    };
     // The lease shows users that the caller cannot see.
     probe(system, &mut found);
     let [seen] = found;
@@ -114,10 +113,8 @@ fn no_holder(system: &System, seen: &Object, pid: Option<i32>, ours: &[i32]) -> 
 /// Returns the hint to list the processes that use an object: with `sudo` if the caller may not inspect them, and none
 /// if they cannot be found.
 fn suggest_who(system: &System, object: Object) -> Option<Hint> {
-    let mut found = [object];
     // Without the processes, there is no hint.
-    let _ = add_attachers(system, &mut found);
-    let [object] = found;
+    let object = with_attachers(system, &object).unwrap_or(object);
     let (is_found, reasons): (bool, Vec<HiddenBy>) = match (&object.attachers, object.file_users()) {
         (Some(users), _) => (!users.list.is_empty(), users.hidden.iter().map(|hidden| hidden.reason).collect()),
         (None, Some(users)) => (!users.list.is_empty(), users.hidden.clone()),

@@ -30,7 +30,7 @@ use crate::explain::missing_file;
 use crate::model::{FileId, FileStat, Needs, Object, ObjectName, Outcome, Posix, escape_invalid_utf8};
 use crate::query::{
     CAP_FOWNER, ObjectDirectory, System, add_users, has_capability_over, lookup, needed_by, some_are_in_flight,
-    wait_for_exiting_users,
+    wait_for_exiting_users, with_users,
 };
 use crate::sys::{self, Opening};
 
@@ -69,9 +69,8 @@ pub(super) fn remove_file(system: &System, seen: &Object, how: Removal) -> Resul
 
 /// Waits for the processes that use an object and are exiting; returns whether any has exited.
 fn has_lost_users(system: &System, seen: &Object) -> bool {
-    let mut objects = [seen.clone()];
     // Without its users, the refusal is only less precise.
-    add_users(system, &mut objects, Needs::ATTACHERS).is_ok() && wait_for_exiting_users(system, &objects, MAX_WAIT)
+    with_users(system, seen).is_ok_and(|object| wait_for_exiting_users(system, [&object], MAX_WAIT))
 }
 
 fn remove_forced(system: &System, seen: &Object) -> Result<Removed, Failure> {

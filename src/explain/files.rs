@@ -12,11 +12,11 @@ use super::memory::explain_mapping_limit;
 use super::space::{explain_file_size, explain_full_directory};
 use crate::error::{Error, Kind, OsError, again, shmadm};
 use crate::model::{
-    Access, FileUser, FileUsers, HiddenBy, Ident, Mode, Needs, Object, ObjectName, Seal, Size, enumerate, path_text,
+    Access, FileUser, FileUsers, HiddenBy, Ident, Mode, Object, ObjectName, Seal, Size, enumerate, path_text,
 };
 use crate::query::{
-    ObjectDirectory, OpenError, System, add_reason, add_users, huge_page_pool, open_file, probe, refer_to_file,
-    some_are_in_flight,
+    ObjectDirectory, OpenError, System, add_reason, huge_page_pool, open_file, probe, refer_to_file,
+    some_are_in_flight, with_users,
 };
 use crate::sys::{self, Address, Errno, FileSystem, Opening, SysError};
 
@@ -221,8 +221,7 @@ pub(crate) fn describe_users(system: &System, object: &Object) -> String {
 
 /// Describes the processes that use an object like [`describe_users`]; `None` if it is not in use, or that is unknown.
 pub(crate) fn describe_use(system: &System, object: &Object) -> Option<String> {
-    let mut objects = [object.clone()];
-    add_users(system, &mut objects, Needs::ATTACHERS).ok()?;
+    let mut objects = [with_users(system, object).ok()?];
     // The lease shows users that the caller cannot see.
     probe(system, &mut objects);
     objects[0]
@@ -253,9 +252,8 @@ pub(crate) fn why_hidden(system: &System, object: &Object) -> String {
 
 /// Returns the processes that use an object now; none if they cannot be looked for.
 fn users_now(system: &System, object: &Object) -> Arc<FileUsers> {
-    let mut objects = [object.clone()];
-    let found = add_users(system, &mut objects, Needs::ATTACHERS);
-    found.ok().and_then(|()| objects[0].file_users().cloned()).unwrap_or_default()
+    let found = with_users(system, object);
+    found.ok().and_then(|object| object.file_users().cloned()).unwrap_or_default()
 }
 
 fn describe(system: &System, users: &FileUsers) -> String {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::error::{Error, Kind};
 use crate::model::{Needs, Object, SegmentUsers, ShmId, describe_process, enumerate};
-use crate::query::{ProcessStatus, System, add_attachers, creator_and_last_user_now, lookup, wait_for_exiting_users};
+use crate::query::{ProcessStatus, System, creator_and_last_user_now, lookup, wait_for_exiting_users, with_attachers};
 
 const MAX_NAMED: usize = 6;
 
@@ -14,10 +14,8 @@ const MAX_WAIT: Duration = Duration::from_secs(1);
 /// Describes the processes that have a segment attached: `by pid 12 (root, command) and pid 13 (postgres, command)`.
 pub(crate) fn describe_attachers(system: &System, id: ShmId) -> Option<String> {
     let found = lookup(system, id, Needs::empty()).ok().flatten()?;
-    let mut segments = [found];
     // The caller reports an error already; without the names it is only less precise.
-    let _ = add_attachers(system, &mut segments);
-    attached_by(segments[0].attachers.as_ref()?)
+    attached_by(with_attachers(system, &found).ok()?.attachers.as_ref()?)
 }
 
 /// Describes processes like [`describe_attachers`].
@@ -28,23 +26,22 @@ pub(crate) fn attached_by(attachers: &SegmentUsers) -> Option<String> {
 
 /// Returns the refusal to change an attached segment, whose cause names the attached processes, the creator and the
 /// last user. Waits for processes that are exiting; returns `None` if the segment is then no longer attached.
-pub(crate) fn attached_refusal(system: &System, segment: &Object, message: String) -> Option<Error> {
-    let mut segments = [segment.clone()];
+pub(crate) fn attached_refusal(system: &System, seen: &Object, message: String) -> Option<Error> {
+    let mut segment = seen.clone();
     let mut look = || {
-        if let Some(now) = lookup(system, segment.ident(), Needs::empty()).transpose() {
+        if let Some(now) = lookup(system, seen.ident(), Needs::empty()).transpose() {
             // If the record cannot be read again, the old one is used.
-            segments = [now.unwrap_or_else(|_| segment.clone())];
+            let now = now.unwrap_or_else(|_| seen.clone());
             // The caller reports an error already; without the names it is only less precise.
-            let _ = add_attachers(system, &mut segments);
+            segment = with_attachers(system, &now).unwrap_or(now);
         } else {
-            segments[0].sysv_mut().nattch = 0;
+            segment.sysv_mut().nattch = 0;
         }
-        wait_for_exiting_users(system, &segments, MAX_WAIT)
+        wait_for_exiting_users(system, [&segment], MAX_WAIT)
     };
     if look() {
         look();
     }
-    let [segment] = segments;
     let attached = match segment.sysv().nattch {
         0 => return None,
         1 => "attached".to_owned(),

@@ -52,6 +52,13 @@ pub(crate) fn add_users<'a>(
     Ok(())
 }
 
+/// Returns an object with the processes that use it now, if it is a POSIX object.
+pub(crate) fn with_users(system: &System, object: &Object) -> Result<Object, QueryError> {
+    let mut object = object.clone();
+    add_users(system, [&mut object], Needs::ATTACHERS)?;
+    Ok(object)
+}
+
 /// Adds users and states like [`add_users`] to objects with all their families, and returns the scan if there was one.
 pub(super) fn scan_users<'a>(
     system: &System,

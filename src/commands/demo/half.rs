@@ -13,7 +13,7 @@ use crate::error::{Error, Exit, Kind, again};
 use crate::explain::attached_by;
 use crate::model::{Access, Key, Needs, Object, Outcome, ShmId};
 use crate::process::{Interrupts, Role, WaitOutcome, is_demo_child};
-use crate::query::{System, add_attachers};
+use crate::query::{System, with_attachers};
 
 const INTEGER: u64 = 4;
 const MAX_VALUE: i32 = 999;
@@ -79,7 +79,7 @@ impl Half<'_> {
         }
         if self.is_guarded
             && !is_demo_child()
-            && let Some(cause) = used_by_others(&self.narrator.context.system, segment.clone())?
+            && let Some(cause) = used_by_others(&self.narrator.context.system, &segment)?
         {
             return Err(self.refusal(id, cause));
         }
@@ -176,10 +176,8 @@ impl Half<'_> {
 
 /// Describes the processes of other users that have, or may have, a segment attached: zeros do not prove that it is the
 /// demo's.
-fn used_by_others(system: &System, segment: Object) -> Result<Option<String>, Error> {
-    let mut segments = [segment];
-    add_attachers(system, &mut segments)?;
-    let Some(mut users) = segments[0].attachers.as_deref().cloned() else { return Ok(None) };
+fn used_by_others(system: &System, segment: &Object) -> Result<Option<String>, Error> {
+    let Some(mut users) = with_attachers(system, segment)?.attachers.as_deref().cloned() else { return Ok(None) };
     users.list.retain(|user| user.uid != Some(system.uid()));
     Ok(attached_by(&users).map(|by| format!("attached {by}")))
 }

@@ -40,6 +40,13 @@ pub(crate) fn add_attachers(system: &System, segments: &mut [Object]) -> Result<
     add(system, segments, false).map(drop)
 }
 
+/// Returns an object with the processes that have it attached now, if it is a segment.
+pub(crate) fn with_attachers(system: &System, object: &Object) -> Result<Object, QueryError> {
+    let mut object = object.clone();
+    add_attachers(system, std::slice::from_mut(&mut object))?;
+    Ok(object)
+}
+
 /// Does the same as [`add_attachers`] for the segments of all namespaces, and returns the mappings that belong to none
 /// of them: those of segments whose namespace has no processes left and exists only because of that attachment.
 pub(crate) fn add_attachers_and_find_strays(

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use super::attachers::add_attachers;
+use super::attachers::with_attachers;
 use super::origin::map_file;
 use super::scan::{inode_of, own_mapping};
 use super::threads::with_any_thread;
@@ -27,13 +27,13 @@ pub(crate) enum PeekError {
 
 /// Opens a segment through another process's attachment, so that it can be read without attaching it.
 pub(crate) fn open_via_attacher(system: &System, segment: &Object) -> Result<File, PeekError> {
-    let mut segments = [segment.clone()];
-    if segment.attachers.is_none() {
-        add_attachers(system, &mut segments).map_err(PeekError::Query)?;
-    }
-    let attachers = segments[0].attachers.clone().unwrap_or_default();
+    let segment = match segment.attachers {
+        None => &with_attachers(system, segment).map_err(PeekError::Query)?,
+        Some(_) => segment,
+    };
+    let attachers = segment.attachers.clone().unwrap_or_default();
     // A process in another namespace can have attached another segment with this id by now.
-    let certain = attachers.list.iter().filter(|user| user.certain && user.ns == segments[0].ipc_namespace());
+    let certain = attachers.list.iter().filter(|user| user.certain && user.ns == segment.ipc_namespace());
     let links = certain.map(|attacher| (attacher.pid, Link::mapping(attacher.address, attacher.size)));
     let is_it = |file: &File| file.metadata().is_ok_and(|file| file.ino() == inode_of(segment.sysv().id));
     open_through(system, links, |link| File::open(link), is_it).map_err(|last| match last {
