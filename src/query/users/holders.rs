@@ -6,7 +6,6 @@
 
 use std::collections::HashSet;
 use std::ffi::CStr;
-use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 
@@ -15,7 +14,6 @@ use nix::unistd::geteuid;
 
 use super::objects::has_mapped;
 use super::scan::has_attached;
-use super::threads::has_exited;
 use crate::model::{Device, Object, ObjectKind, ShmId};
 use crate::procfs::{self, ProcError};
 use crate::query::host::{System, segment_devices};
@@ -107,12 +105,7 @@ impl From<ProcError> for HoldersError {
 
 /// Replaces the errors of a process that has exited or denies access.
 fn false_if_inaccessible(error: ProcError) -> Result<bool, ProcError> {
-    match error {
-        ProcError::Read { ref error, .. } if has_exited(error) || error.kind() == ErrorKind::PermissionDenied => {
-            Ok(false)
-        }
-        error => Err(error),
-    }
+    if error.has_exited() || error.is_denied() { Ok(false) } else { Err(error) }
 }
 
 fn is_own(system: &System, pid: i32) -> bool {

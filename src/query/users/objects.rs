@@ -7,7 +7,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
-use std::io::{self, ErrorKind};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -17,7 +17,7 @@ use nix::errno::Errno;
 use super::descriptors::{Table, can_hold_files, each_table};
 use super::found_files::{ObjectScan, OpenFileSystem, UnlinkedFacts, UnlinkedFile};
 use super::parallel::in_parallel;
-use super::threads::{has_exited, mappings_of_process, namespace_of, read_maps};
+use super::threads::{mappings_of_process, namespace_of, read_maps};
 use crate::model::{
     DELETED, Device, FileId, FileMapping, FileStat, FileType, FileUser, FileUsers, HiddenBy, How, Needs, SEGMENT_NAME,
 };
@@ -113,10 +113,8 @@ fn scan_part(proc: &Path, pids: &[i32], search: &ObjectSearch) -> Result<(Object
             mappings(proc, pid, search, &mut places, &mut scan.unlinked),
         ] {
             match result {
-                Err(ProcError::Read { error, .. }) if error.kind() == ErrorKind::PermissionDenied => {
-                    is_inaccessible = true;
-                }
-                Err(ProcError::Read { error, .. }) if has_exited(&error) => {}
+                Err(error) if error.is_denied() => is_inaccessible = true,
+                Err(error) if error.has_exited() => {}
                 result => result?,
             }
         }

@@ -10,7 +10,7 @@
 //! that showed it, and that thread is asked for the file and the memory, or another one if it has exited meanwhile.
 
 use std::cell::OnceCell;
-use std::io::{self, ErrorKind};
+use std::io;
 use std::path::Path;
 
 use super::origin::Origin;
@@ -167,10 +167,8 @@ pub(super) fn scan(
                 found.mappings.extend(mappings);
             }
             Ok(None) => found.without_memory.push(pid),
-            Err(ProcError::Read { error, .. }) if error.kind() == ErrorKind::PermissionDenied => {
-                found.inaccessible.push(pid);
-            }
-            Err(ProcError::Read { error, .. }) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) if error.is_denied() => found.inaccessible.push(pid),
+            Err(error) if error.has_exited() => {}
             Err(error) => return Err(error),
         }
         if needed.is_some_and(|needed| in_namespace >= needed) {

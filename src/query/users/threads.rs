@@ -18,6 +18,18 @@ pub(super) fn has_exited(error: &io::Error) -> bool {
     error.kind() == ErrorKind::NotFound || error.raw_os_error() == Some(Errno::ESRCH as i32)
 }
 
+impl ProcError {
+    /// Returns whether the file belongs to a process or thread that has exited.
+    pub(super) fn has_exited(&self) -> bool {
+        matches!(self, Self::Read { error, .. } if has_exited(error))
+    }
+
+    /// Returns whether the caller is not permitted to read the file.
+    pub(super) fn is_denied(&self) -> bool {
+        matches!(self, Self::Read { error, .. } if error.kind() == ErrorKind::PermissionDenied)
+    }
+}
+
 /// Reads something from a thread of a process, or from the other threads if that one has exited.
 pub(super) fn with_any_thread<T>(
     system: &System,
@@ -54,7 +66,7 @@ pub(super) fn mappings_of_process<T>(
         match read(&procfs::thread_path(pid, thread)) {
             Ok(Some(found)) => return Ok(Some((thread, found))),
             Ok(None) => {}
-            Err(ProcError::Read { error, .. }) if has_exited(&error) => {}
+            Err(error) if error.has_exited() => {}
             Err(error) => return Err(error),
         }
     }
@@ -85,7 +97,7 @@ pub(super) fn read_maps<T>(
     match parse(&path, &file, &mut found) {
         Ok(has_memory) => Ok(has_memory.then_some(found)),
         // It has exited meanwhile: what was read is incomplete.
-        Err(ProcError::Read { error, .. }) if has_exited(&error) => Ok(None),
+        Err(error) if error.has_exited() => Ok(None),
         Err(error) => Err(error),
     }
 }
