@@ -11,15 +11,8 @@ use crate::sys::FileSystem;
 
 /// Returns how much of the file system of POSIX objects is used, and the objects in it that have a name.
 pub(crate) fn posix_usage(system: &System, needs: Needs) -> Result<(PosixUsage, Vec<Object>), QueryError> {
-    let directory = system.objects()?;
-    let before = directory.space()?;
-    let (mut objects, others) = inventory::posix_files(system, directory, needs)?;
-    let scan = scan_users(system, &mut objects, needs)?;
-    let mut usage = usage_of(system, directory, before, &objects, &others)?;
-    let found = scan.map(|scan| scan.count_unlinked(directory.device));
-    // The kernel's sum includes objects held by processes that cannot be inspected.
-    usage.unlinked_files = found.filter(|(_, bytes)| usage.unlinked == Some(*bytes)).map(|(count, _)| count);
-    Ok((usage, objects))
+    let (mut usages, objects) = posix_usage_in(system, &[system.objects()?], needs)?;
+    Ok((usages.remove(0), objects))
 }
 
 /// Returns how much of each of some file systems is used, and the objects in them that have a name.
@@ -35,10 +28,16 @@ pub(crate) fn posix_usage_in(
         objects.extend(files);
         others.extend(rest);
     }
-    scan_users(system, &mut objects, needs)?;
-    let usage = directories.iter().zip(before);
-    let usage = usage.map(|(directory, before)| usage_of(system, directory, before, &objects, &others));
-    Ok((usage.collect::<Result<_, _>>()?, objects))
+    let scan = scan_users(system, &mut objects, needs)?;
+    let usage = |(directory, before): (&&ObjectDirectory, FileSystem)| {
+        let usage = usage_of(system, directory, before, &objects, &others)?;
+        let found = scan.as_ref().map(|scan| scan.count_unlinked(directory.device));
+        // The kernel's sum includes objects held by processes that cannot be inspected.
+        let found = found.filter(|(_, bytes)| usage.unlinked == Some(*bytes));
+        Ok(PosixUsage { unlinked_files: found.map(|(count, _)| count), ..usage })
+    };
+    let usages = directories.iter().zip(before).map(usage).collect::<Result<_, QueryError>>()?;
+    Ok((usages, objects))
 }
 
 /// Returns how much of a file system is used; `named` are the objects that have a name, and `others` the other files
