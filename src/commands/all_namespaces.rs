@@ -174,7 +174,7 @@ pub(crate) fn warn_of_closed(context: &mut Context, namespace: &Namespace, error
 /// Warns about attached segments whose namespace was not visited.
 pub(crate) fn warn_of_strays(context: &mut Context, strays: &[(ShmId, SegmentUsers)], is_complete: bool) {
     for (id, attachers) in strays {
-        let pids: Vec<_> = attachers.processes().map(|process| process[0].pid.to_string()).collect();
+        let pids: Vec<_> = attachers.pids().map(|pid| pid.to_string()).collect();
         let why = if is_complete {
             "no longer has a process and exists only because of this attachment"
         } else {

@@ -186,7 +186,7 @@ pub(super) fn segment_holdings(
         let instance = Instance::Namespace(object.ipc_namespace().unwrap_or_default());
         let ident = Some(object.ident());
         let attachers = object.attachers.unwrap_or_default();
-        let pids = attachers.processes().map(|process| process[0].pid).collect();
+        let pids = attachers.pids().collect();
         Holding {
             ident,
             uid: Some(object.uid),

@@ -11,7 +11,9 @@ use crate::act::NewFile;
 use crate::error::{Error, Exit, Kind, shmadm};
 use crate::model::{Needs, Object, PosixUsage, SourceUsage, State, Tally, by_source, path_text};
 use crate::process::{Interrupts, limits_through_worker, list_through_worker};
-use crate::query::{ObjectDirectory, System, inventory, limits, posix_usage_in, survey_shmem, tally_by_owner};
+use crate::query::{
+    ObjectDirectory, System, add_to_owner, inventory, limits, posix_usage_in, survey_shmem, tally_by_owner,
+};
 use crate::render::{NamespaceMetrics, PosixMetrics, metrics_text};
 
 pub(crate) const MANUAL: Manual = Manual {
@@ -113,9 +115,7 @@ fn all_namespaces(context: &mut Context) -> Result<(Vec<NamespaceMetrics>, Vec<S
     let (mut metrics, mut segments) = (Vec::new(), Vec::new());
     for (ns, container, (limits, objects)) in here.into_iter().chain(there) {
         let mut owners = Owners::new();
-        for object in &objects {
-            owners.entry(object.uid).or_insert_with(Tally::zero).add(&Tally::of(object, system.page_size()));
-        }
+        objects.iter().for_each(|object| add_to_owner(system, &mut owners, object));
         metrics.push(NamespaceMetrics { ns, container, limits, owners: by_name(system, owners) });
         segments.extend(objects);
     }

@@ -230,4 +230,8 @@ impl SegmentUsers {
     pub(crate) fn processes(&self) -> impl Iterator<Item = &[SegmentUser]> {
         self.list.chunk_by(|one, next| one.pid == next.pid)
     }
+
+    pub(crate) fn pids(&self) -> impl Iterator<Item = i32> {
+        self.processes().map(|process| process[0].pid)
+    }
 }

@@ -387,4 +387,8 @@ impl FileUsers {
     pub(crate) fn processes(&self) -> impl Iterator<Item = &[FileUser]> {
         self.list.chunk_by(|one, next| one.pid == next.pid)
     }
+
+    pub(crate) fn pids(&self) -> impl Iterator<Item = i32> {
+        self.processes().map(|process| process[0].pid)
+    }
 }

@@ -50,7 +50,7 @@ fn identify_object(system: &System, object: &Object, posix: &Posix) -> Option<Id
     let on_hugetlbfs = directory.is_some_and(|directory| directory.is_huge);
     let Recognized { product, .. } = system.rules().find(name, &posix.stat, on_hugetlbfs)?;
     let mut evidence = vec![Evidence::Name];
-    let users = posix.users.as_ref().map(|users| users.processes().map(|process| process[0].pid).collect::<Vec<_>>());
+    let users = posix.users.as_ref().map(|users| users.pids().collect::<Vec<_>>());
     if is_used_by(system, product, &users.unwrap_or_default()) {
         evidence.push(Evidence::Users);
     }
@@ -72,7 +72,7 @@ fn identify_object(system: &System, object: &Object, posix: &Posix) -> Option<Id
 
 fn identify_segment(system: &System, object: &Object, segment: &SysV) -> Option<Identification> {
     let attachers = object.attachers.clone().unwrap_or_default();
-    let pids: Vec<i32> = attachers.processes().map(|process| process[0].pid).collect();
+    let pids: Vec<i32> = attachers.pids().collect();
     let header = if pids.is_empty() { None } else { Header::read(system, object) };
     let found = system.rules().all().find_map(|product| {
         let mut evidence = Vec::new();

@@ -38,5 +38,5 @@ pub(crate) use state::{
     commands, creator_and_last_user, creator_and_last_user_now, last_user_preventing_orphan, state_now,
 };
 pub(crate) use swap::Swap;
-pub(crate) use tally::{count, tally, tally_by_owner, usage};
+pub(crate) use tally::{add_to_owner, count, tally, tally_by_owner, usage};
 pub(crate) use users::*;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::failure::QueryError;
 use super::host::System;
 use super::inventory::each;
-use crate::model::{Needs, Tally, Usage};
+use crate::model::{Needs, Object, Tally, Usage};
 use crate::sys;
 
 /// Sums up all segments; `needs` are the fields to read.
@@ -17,13 +17,17 @@ pub(crate) fn tally(system: &System, needs: Needs) -> Result<Tally, QueryError> 
 
 /// Sums up the segments of each owner, by uid; `needs` are the fields to read.
 pub(crate) fn tally_by_owner(system: &System, needs: Needs) -> Result<BTreeMap<u32, Tally>, QueryError> {
-    let page_size = system.page_size();
-    let mut owners: BTreeMap<u32, Tally> = BTreeMap::new();
+    let mut owners = BTreeMap::new();
     each(system, needs, |segment| {
-        owners.entry(segment.uid).or_insert_with(Tally::zero).add(&Tally::of(&segment, page_size));
+        add_to_owner(system, &mut owners, &segment);
         Ok::<_, QueryError>(())
     })?;
     Ok(owners)
+}
+
+/// Adds a segment to the sums of its owner.
+pub(crate) fn add_to_owner(system: &System, owners: &mut BTreeMap<u32, Tally>, segment: &Object) {
+    owners.entry(segment.uid).or_insert_with(Tally::zero).add(&Tally::of(segment, system.page_size()));
 }
 
 /// Counts segments and their pages, which SHM_INFO returns without a listing.

@@ -47,8 +47,7 @@ impl PruneArgs {
 }
 
 fn is_attached_by(segment: &Object, pids: &[i32]) -> bool {
-    let processes = segment.attachers.iter().flat_map(|attachers| attachers.processes());
-    processes.into_iter().any(|mappings| pids.contains(&mappings[0].pid))
+    segment.attachers.iter().flat_map(|attachers| attachers.pids()).any(|pid| pids.contains(&pid))
 }
 
 /// The objects to remove, and what is known about the others.

@@ -64,18 +64,15 @@ impl ProcessStatus {
     }
 }
 
-/// Waits until processes have exited, for at most `timeout`. Returns whether all have.
-pub(in crate::query) fn wait_for_exits(pids: impl IntoIterator<Item = i32>, timeout: Duration) -> bool {
+/// Waits until processes have exited, for at most `timeout`.
+pub(in crate::query) fn wait_for_exits(pids: impl IntoIterator<Item = i32>, timeout: Duration) {
     // All are opened first, so that none is a later process that reused a pid.
     let pidfds: Vec<_> = pids.into_iter().filter_map(|pid| sys::open_pidfd(pid).ok()).collect();
     let deadline = Instant::now() + timeout;
-    let wait = |pidfd| loop {
-        match sys::wait_for_exit(pidfd, deadline.saturating_duration_since(Instant::now())) {
-            Err(Errno::EINTR) => {}
-            outcome => return outcome == Ok(true),
-        }
-    };
-    pidfds.iter().all(wait)
+    for pidfd in &pidfds {
+        let wait = || sys::wait_for_exit(pidfd, deadline.saturating_duration_since(Instant::now()));
+        while wait() == Err(Errno::EINTR) {}
+    }
 }
 
 /// Returns the start time of a process.

@@ -85,6 +85,5 @@ pub(super) fn holding_of_unlinked(
 
 /// Returns the processes that use a file.
 pub(super) fn pids(scan: &ObjectScan, file: FileId) -> Vec<i32> {
-    let users = scan.users_found(file).into_iter();
-    users.flat_map(FileUsers::processes).map(|process| process[0].pid).collect()
+    scan.users_found(file).into_iter().flat_map(FileUsers::pids).collect()
 }

@@ -183,7 +183,7 @@ fn add(system: &System, segments: &mut [Object], strays: bool) -> Result<Vec<(Sh
         }
         match waits.concat() {
             _ if waits.iter().any(Vec::is_empty) => std::thread::sleep(rest_of_second()),
-            exiting if !exiting.is_empty() => drop(wait_for_exits(exiting, SECOND)),
+            exiting if !exiting.is_empty() => wait_for_exits(exiting, SECOND),
             _ if busy.into_values().any(|is_busy| is_busy) => std::thread::sleep(MOMENT),
             _ => {}
         }

@@ -16,9 +16,9 @@ pub(crate) fn wait_for_exiting_users<'a>(
     let mut pids = BTreeSet::new();
     for object in objects {
         let attachers = object.attachers.iter();
-        pids.extend(attachers.clone().flat_map(|attachers| &attachers.list).map(|attacher| attacher.pid));
+        pids.extend(attachers.clone().flat_map(|attachers| attachers.pids()));
         pids.extend(attachers.flat_map(|attachers| &attachers.hidden).flat_map(|hidden| &hidden.pids).flatten());
-        pids.extend(object.file_users().into_iter().flat_map(|users| &users.list).map(|user| user.pid));
+        pids.extend(object.file_users().into_iter().flat_map(|users| users.pids()));
         if let (Some(State::Idle), ObjectKind::SysV(segment)) = (object.state, &object.kind) {
             pids.extend(segment.processes().filter(|pid| system.process_status(*pid).is_running()));
         }
