@@ -23,6 +23,7 @@ use nix::unistd::geteuid;
 
 use super::aside::{aside_by_inode, aside_name};
 use super::needed_file::reason_to_keep;
+use super::plan::would_fail;
 use super::remove::{Cleaned, Evidence, Kept, Removal, Removed};
 use super::remove_failure::Failure;
 use crate::error::Error;
@@ -103,7 +104,7 @@ fn would_remove(system: &System, seen: &Object, force: bool) -> Result<Result<Re
 }
 
 /// Fails if the caller may not remove the name of an object from its directory.
-pub(crate) fn check_directory(system: &System, seen: &Object) -> Result<(), Error> {
+pub(super) fn check_directory(system: &System, seen: &Object) -> Result<(), Error> {
     let directory = system.objects()?;
     let errno = match sys::check_file_access(directory.as_fd(), false) {
         Ok(()) if may_unlink(directory, seen.posix(), system) => return Ok(()),
@@ -117,8 +118,20 @@ pub(crate) fn check_directory(system: &System, seen: &Object) -> Result<(), Erro
 }
 
 /// Removes objects, at most [`AT_ONCE`], that are still as they were seen and not in use; returns a result for each.
-/// Fails for an object if a call fails, and keeps those that are in use, have changed or cannot be judged.
-pub(crate) fn clean_files(system: &System, seen: &[&Object]) -> Result<Vec<Result<Cleaned, Error>>, Error> {
+/// Fails for an object if a call fails, and keeps those that are in use, have changed or cannot be judged. A dry run
+/// takes no leases: it checks only whether the caller may remove the names.
+pub(crate) fn clean_files(
+    system: &System,
+    seen: &[&Object],
+    dry_run: bool,
+) -> Result<Vec<Result<Cleaned, Error>>, Error> {
+    if dry_run {
+        let result = |object: &&Object| match check_directory(system, object) {
+            Ok(()) => Ok(Cleaned::Removed(Outcome::Destroyed.into())),
+            Err(error) => Err(would_fail(error)),
+        };
+        return Ok(seen.iter().map(result).collect());
+    }
     // The kernel or a sandbox grants no leases. EACCES means that this caller has no right to this one.
     let may_scan = |errno| matches!(errno, Errno::EINVAL | Errno::EPERM | Errno::ENOSYS | Errno::EOPNOTSUPP);
     let clean = |(result, object): (Result<Removed, Failure>, &&Object)| match result {

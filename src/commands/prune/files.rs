@@ -5,10 +5,10 @@ use std::os::fd::AsFd;
 use std::time::Instant;
 
 use super::PruneArgs;
-use crate::act::{AT_ONCE, Cleaned, OpenWatch, check_directory, clean_files, would_fail};
+use crate::act::{AT_ONCE, OpenWatch, clean_files};
 use crate::commands::Context;
 use crate::error::{Error, Kind, again};
-use crate::model::{Needs, Object, Outcome, Posix, State, path_text};
+use crate::model::{Needs, Object, Posix, State, path_text};
 use crate::process::Interrupts;
 use crate::query::{Filter, System, posix_objects, probe};
 
@@ -98,26 +98,17 @@ pub(super) fn remove_all(
         if interrupts.check().is_err() {
             return (removals, false);
         }
-        let results = match args.dry_run {
-            true => group.iter().map(|object| would_remove(system, object)).collect(),
-            false => match clean_files(system, group) {
-                Ok(results) => results,
-                Err(error) => {
-                    removals.push((group[0].clone(), Err(error)));
-                    return (removals, false);
-                }
-            },
+        let results = match clean_files(system, group, args.dry_run) {
+            Ok(results) => results,
+            Err(error) => {
+                removals.push((group[0].clone(), Err(error)));
+                return (removals, false);
+            }
         };
         let results = results.into_iter().map(|result| result.map(|cleaned| (cleaned, None)));
         removals.extend(group.iter().map(|object| (*object).clone()).zip(results));
     }
     (removals, true)
-}
-
-/// Fails if the caller may not remove the name of an object.
-fn would_remove(system: &System, object: &Object) -> Result<Cleaned, Error> {
-    check_directory(system, object).map_err(would_fail)?;
-    Ok(Cleaned::Removed(Outcome::Destroyed.into()))
 }
 
 /// Returns why an object is removed.
