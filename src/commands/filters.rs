@@ -14,7 +14,7 @@ use crate::model::{
     FileType, Key, KeySpec, Mode, Name, Object, State, Target, enumerate, is_decimal, parse_duration, parse_pid,
     parse_size,
 };
-use crate::query::{Filter, KeyFilter, Pattern, removed_with_key, retain_attached_by};
+use crate::query::{Filter, KeyFilter, Pattern, not_inspectable, removed_with_key, retain_attached_by};
 
 /// Conditions, all of which must hold; the values of one are alternatives.
 #[derive(Args, Debug, Default)]
@@ -209,14 +209,17 @@ pub(crate) fn select(
             context.ui.hint(Hint::new("show the segments of all namespaces", again("--all-ns")));
         }
     }
-    retain_attached(context, &filter.pid, objects)
+    let failed = retain_attached_by(&context.system, objects, &filter.pid)?;
+    Ok(failed.into_iter().map(|process| cannot_inspect(&context.system, process)).collect())
 }
 
-/// Keeps the segments that a process has attached. Returns an error for each process that cannot be inspected.
-pub(crate) fn retain_attached(context: &Context, pids: &[i32], segments: &mut Vec<Object>) -> Result<Failures, Error> {
-    let failed = retain_attached_by(&context.system, segments, pids)?;
-    let error = |(pid, error): (i32, _)| (pid.to_string(), cannot_inspect(&context.system, pid, error));
-    Ok(failed.into_iter().map(error).collect())
+/// Returns an error for each process of `--pid` that cannot be inspected.
+pub(crate) fn check_pids(context: &Context, filter: &Filter) -> Result<Failures, Error> {
+    if filter.pid.is_empty() {
+        return Ok(Vec::new());
+    }
+    let failed = not_inspectable(&context.system, &filter.pid)?;
+    Ok(failed.into_iter().map(|process| cannot_inspect(&context.system, process)).collect())
 }
 
 /// Warns about segments that had one of these keys until they were marked for destruction: their users do not share

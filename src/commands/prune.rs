@@ -14,7 +14,7 @@ use self::selection::Selection;
 use self::status::{describe_skipped, restore_names};
 use super::all_namespaces::{ONLY_SEGMENTS, Survey, namespace_suffix, survey};
 use super::args::TableArgs;
-use super::filters::{FilterArgs, retain_attached};
+use super::filters::{FilterArgs, check_pids};
 use super::objects::warn_of_omitted;
 use super::{Context, Manual, describe};
 use crate::act::{Cleaned, Evidence};
@@ -182,10 +182,7 @@ pub(crate) fn run(args: &PruneArgs, context: &mut Context) -> Result<Exit, Error
     let mut report = PruneReport { removal, ..PruneReport::default() };
     let mut survey = list(args, context, &filter)?;
     args.filters.check_exclude(&survey.objects)?;
-    let mut failed = match filter.pid.as_slice() {
-        [] => Vec::new(),
-        pids => retain_attached(context, pids, &mut Vec::new())?,
-    };
+    let mut failed = check_pids(context, &filter)?;
     let mut selection = Selection::of(args, &context.system, &filter, survey.objects.clone())?;
     if wait_for_exiting_users(&context.system, selection.all_in_use(), args.wait) || selection.has_changed {
         context.system = context.system.renewed();

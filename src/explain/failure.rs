@@ -72,9 +72,9 @@ fn failed_read(message: impl Into<String>, error: ProcError) -> Error {
     }
 }
 
-/// Returns the error for a process whose mappings cannot be read.
-pub(crate) fn cannot_inspect(system: &System, pid: i32, error: ProcError) -> Error {
-    match failed_read(format!("cannot inspect process {pid}"), error) {
+/// Returns the error for a process whose mappings cannot be read, with its pid.
+pub(crate) fn cannot_inspect(system: &System, (pid, error): (i32, ProcError)) -> (String, Error) {
+    let error = match failed_read(format!("cannot inspect process {pid}"), error) {
         Error { source: Some(OsError { errno: Errno::ENOENT, .. }), .. } => {
             Error::new(Kind::NotFound, format!("cannot find process {pid}"))
         }
@@ -87,8 +87,8 @@ pub(crate) fn cannot_inspect(system: &System, pid: i32, error: ProcError) -> Err
             if query::can_inspect_all(system) { error } else { error.with(Hint::run_as_root()) }
         }
         error => error,
-    }
-    .target(pid.to_string())
+    };
+    (pid.to_string(), error.target(pid.to_string()))
 }
 
 pub(crate) fn holders(system: &System, object: &Object) -> Result<Vec<Holder>, Error> {

@@ -3,7 +3,7 @@
 use super::{ListArgs, NotListed, selected, stream};
 use crate::commands::Context;
 use crate::commands::all_namespaces::all_files;
-use crate::commands::filters::{retain_attached, warn_of_removed};
+use crate::commands::filters::{check_pids, warn_of_removed};
 use crate::commands::objects::{anonymous_if_selected, named_objects, report_omitted, unlinked};
 use crate::error::{Error, Exit, Hint, again};
 use crate::model::{Needs, Object, State, counted};
@@ -25,8 +25,8 @@ pub(super) fn list_with_objects(
     if segments && !streams {
         (objects, failures) = selected(args, context, needs, filter)?;
     }
-    if !segments && !filter.pid.is_empty() {
-        failures = retain_attached(context, &filter.pid, &mut Vec::new())?;
+    if !segments {
+        failures = check_pids(context, filter)?;
     }
     let mut file_needs = needs | filter.posix_needs();
     if segments && context.json() {

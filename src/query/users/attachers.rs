@@ -87,14 +87,7 @@ pub(crate) fn retain_attached_by(
 ) -> Result<Vec<(i32, ProcError)>, QueryError> {
     let here = system.scope();
     segments.iter_mut().for_each(|segment| segment.scope = segment.scope.or(here));
-    let pids: BTreeSet<i32> = pids.iter().copied().collect();
-    if !system.proc_shows_own_pids() {
-        segments.clear();
-        let foreign = || ProcError::read(system.proc(), io::Error::other("it belongs to another pid namespace"));
-        return Ok(pids.into_iter().map(|pid| (pid, foreign())).collect());
-    }
-    let devices = segment_devices().map_err(QueryError::Devices)?;
-    let (found, failed) = scan_only(system, pids, &MappingFilter { devices: &devices, inodes: None });
+    let (found, failed) = inspect(system, pids)?;
     let chosen: Vec<&Object> = segments.iter().collect();
     let mut matcher = Matcher::new(system, &found, &chosen);
     let assigned: Vec<SegmentUsers> = segments.iter().map(|segment| matcher.assign(segment)).collect();
@@ -106,6 +99,22 @@ pub(crate) fn retain_attached_by(
         is_attached
     });
     Ok(failed)
+}
+
+/// Returns those of some processes that cannot be inspected, with the reason.
+pub(crate) fn not_inspectable(system: &System, pids: &[i32]) -> Result<Vec<(i32, ProcError)>, QueryError> {
+    inspect(system, pids).map(|(_, failed)| failed)
+}
+
+/// Finds the mappings of segments in some processes. Also returns those that cannot be inspected, with the reason.
+fn inspect(system: &System, pids: &[i32]) -> Result<(ScanResult, Vec<(i32, ProcError)>), QueryError> {
+    let pids: BTreeSet<i32> = pids.iter().copied().collect();
+    if !system.proc_shows_own_pids() {
+        let foreign = || ProcError::read(system.proc(), io::Error::other("it belongs to another pid namespace"));
+        return Ok((ScanResult::default(), pids.into_iter().map(|pid| (pid, foreign())).collect()));
+    }
+    let devices = segment_devices().map_err(QueryError::Devices)?;
+    Ok(scan_only(system, pids, &MappingFilter { devices: &devices, inodes: None }))
 }
 
 fn add(system: &System, segments: &mut [Object], strays: bool) -> Result<Vec<(ShmId, SegmentUsers)>, QueryError> {
