@@ -55,6 +55,7 @@ pub(crate) const LAYERS: &[(&[&str], &[&str])] = &[
             "directory",
             "caller",
             "system",
+            "ages",
             "accounts",
             "rights",
             "namespaces",

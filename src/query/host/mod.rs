@@ -1,6 +1,7 @@
 //! The machine and the caller: users, processes, rights, namespaces, huge pages.
 
 mod accounts;
+mod ages;
 mod caller;
 mod devices;
 mod directory;
