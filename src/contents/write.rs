@@ -9,7 +9,7 @@ use super::range::Range;
 use super::source::{Part, Source};
 use super::transfer::{Progress, Sink, failed, fault, interrupted};
 use crate::error::{Error, Kind};
-use crate::explain::{NO_WRITE, WRITE_SEALS, explain_full_directory, seal_cause};
+use crate::explain::{NO_WRITE, WRITE_SEALS, seal_cause};
 use crate::query::System;
 use crate::sys::{self, Attachment, Errno, widen_pipe};
 
@@ -44,7 +44,6 @@ pub(crate) fn copy_in<'a>(to: impl Into<Sink<'a>>, offset: u64, bytes: &[u8]) ->
                         let is_huge = || matches!(sys::file_system(file.as_fd()), Ok(Some(space)) if space.is_huge);
                         return Err(match errno {
                             Errno::EINVAL if is_huge() => error.cause(NO_WRITE),
-                            Errno::ENOSPC => explain_full_directory(error, file.as_fd(), "its file system"),
                             Errno::EFBIG => error.with_full_cause(),
                             Errno::EPERM => match seal_cause(file.as_fd(), WRITE_SEALS) {
                                 Some(cause) => error.cause(cause),

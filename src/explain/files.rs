@@ -69,7 +69,7 @@ pub(crate) fn cannot_create(system: &System, name: &ObjectName, size: u64, errno
         {
             explain_missing_huge_page(error, page, Some(size))
         }
-        (Errno::ENOSPC, _) => explain_full_directory(error, directory.as_fd(), &path),
+        (Errno::ENOSPC, _) => explain_full_directory(system, error, directory.as_fd(), &path),
         (Errno::EOVERFLOW, _) => {
             let owner = sys::stat_file(directory.as_fd()).map(|stat| format!(", such as {}", system.user(stat.uid)));
             error.cause(format!(

@@ -198,7 +198,7 @@ fn explain_entry(system: &System, error: Error, entry: &Entry, errno: Errno) -> 
         }
         (Errno::EISDIR, Some(_)) => error.cause("it is a directory"),
         (Errno::EACCES, _) => explain_directory_access(system, error, entry),
-        (Errno::ENOSPC, _) => explain_full_directory(error, entry.directory.as_fd(), &path),
+        (Errno::ENOSPC, _) => explain_full_directory(system, error, entry.directory.as_fd(), &path),
         (Errno::EROFS, _) => error.cause(format!("{path} is mounted read-only")),
         _ => error,
     }
@@ -218,7 +218,7 @@ fn explain_resize(system: &System, error: Error, descriptor: i32, size: i64, err
         Errno::EINVAL | Errno::EFBIG => explain_file_size(system, error, size.unsigned_abs(), space(), errno),
         Errno::EPERM => error.cause(format!("a seal forbids it (F_SEAL_GROW, F_SEAL_SHRINK), or it was {DENIED}")),
         Errno::ENOSPC => match sys::refer_through(&link) {
-            Ok(file) => explain_full_directory(error, file.as_fd(), "the file system"),
+            Ok(file) => explain_full_directory(system, error, file.as_fd(), "the file system"),
             Err(_) => error,
         },
         _ => error,

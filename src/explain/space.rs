@@ -1,4 +1,4 @@
-//! What holds the segment ids and pages of an IPC namespace, or limits the size of a file.
+//! What holds the segment ids and pages of an IPC namespace or the space of /dev/shm, or limits the size of a file.
 
 use std::collections::BTreeMap;
 use std::os::fd::BorrowedFd;
@@ -9,6 +9,7 @@ use crate::error::{Error, Hint, again, program, shmadm, sysctl};
 use crate::model::{Limits, Needs, Object, Size, State, Tally, counted, enumerate, first_names};
 use crate::query::{
     Filter, Resource, System, add_attachers, caller_limit, count, creator_and_last_user, inventory, may_control,
+    posix_objects, unlinked_objects,
 };
 use crate::sys::{self, FileSystem};
 
@@ -41,13 +42,13 @@ pub(super) fn add_full_limits(system: &System, mut error: Error, size: u64, limi
     if lacks_pages {
         let pages_of = |segment: &Object| segment.size.div_ceil(limits.page_size);
         let nouns = [
-            "in orphans",
-            "in segments marked for destruction",
-            "in attached segments",
-            "in idle segments",
-            "in segments of unknown state",
+            (State::Orphan, "in orphans"),
+            (State::Dest, "in segments marked for destruction"),
+            (State::InUse, "in attached segments"),
+            (State::Idle, "in idle segments"),
+            (State::Unknown, "in segments of unknown state"),
         ];
-        let held = describe(system, &segments, pages_of, nouns);
+        let held = describe(system, &segments, &nouns, pages_of, |pages| pages.to_string());
         error = error.also(&format!(
             "{} would exceed the limit of {} for all segments, with {pages} in use (kernel.shmall){held}",
             counted(wanted, "more page"),
@@ -55,8 +56,14 @@ pub(super) fn add_full_limits(system: &System, mut error: Error, size: u64, limi
         ));
     }
     if lacks_ids {
-        let nouns = ["orphans", "marked for destruction", "in use", "idle", "unknown"];
-        let held = describe(system, &segments, |_| 1, nouns);
+        let nouns = [
+            (State::Orphan, "orphans"),
+            (State::Dest, "marked for destruction"),
+            (State::InUse, "in use"),
+            (State::Idle, "idle"),
+            (State::Unknown, "unknown"),
+        ];
+        let held = describe(system, &segments, &nouns, |_| 1, |ids| ids.to_string());
         let ids = match limits.shmmni {
             most if most < ids => format!("{} exist, more than the limit of {most}", counted(ids, "segment")),
             1 => "the only segment id of this IPC namespace is in use".to_owned(),
@@ -80,17 +87,47 @@ pub(super) fn add_full_limits(system: &System, mut error: Error, size: u64, limi
     }
 }
 
-/// Adds whether the inodes or the bytes of a tmpfs are in use (ENOSPC). `path` is its name for the message.
-pub(crate) fn explain_full_directory(error: Error, file: BorrowedFd<'_>, path: &str) -> Error {
-    match sys::file_system(file) {
+/// Adds whether the inodes or the bytes of a tmpfs are in use (ENOSPC), and by what. `path` is its name for the message.
+pub(crate) fn explain_full_directory(system: &System, error: Error, file: BorrowedFd<'_>, path: &str) -> Error {
+    let objects = objects_on(system, file);
+    let described = |measure: fn(&Object) -> u64, show: fn(u64) -> String| {
+        let nouns = [
+            (State::Unlinked, "in unlinked objects"),
+            (State::Orphan, "in orphans"),
+            (State::InUse, "in objects in use"),
+            (State::Idle, "in idle objects"),
+            (State::Kept, "in objects that their programs keep"),
+            (State::Unused, "in unused objects"),
+            (State::Unknown, "in objects of unknown state"),
+        ];
+        describe(system, &objects, &nouns, measure, show)
+    };
+    let error = match sys::file_system(file) {
         Ok(Some(FileSystem { inodes, inodes_used: Some(used), .. })) if used >= inodes => error
-            .cause(format!("all {inodes} inodes of {path} are in use"))
+            .cause(format!("all {inodes} inodes of {path} are in use{}", described(|_| 1, |files| files.to_string())))
             .hint("list the oldest files", shmadm("list --posix --sort IDLE --reverse")),
-        Ok(Some(FileSystem { size, used: Some(used), .. })) => error
-            .cause(format!("{path} has {} free of {}", Size(size.saturating_sub(used)), Size(size)))
-            .hint("list the objects that take the most memory", shmadm("list --posix --sort RSS --reverse"))
-            .hint("list those without a name", shmadm("list --unlinked")),
-        _ => error,
+        Ok(Some(FileSystem { size, used: Some(used), .. })) => {
+            let held = described(|object| object.posix().allocated, |bytes| Size(bytes).to_string());
+            error
+                .cause(format!("{path} has {} free of {}{held}", Size(size.saturating_sub(used)), Size(size)))
+                .hint("list the objects that take the most memory", shmadm("list --posix --sort RSS --reverse"))
+        }
+        _ => return error,
+    };
+    error.hint("list those without a name", shmadm("list --unlinked"))
+}
+
+/// Returns the objects on the file system of a file, with their states and users; none if it is not that of the
+/// caller's objects, or if they cannot be listed.
+fn objects_on(system: &System, file: BorrowedFd<'_>) -> Vec<Object> {
+    let needs = Needs::STATE | Needs::ATTACHERS;
+    let device = sys::stat_file(file).map(|stat| stat.file.device);
+    match system.objects() {
+        Ok(directory) if device.is_ok_and(|device| device == directory.device) => {
+            let lists = [posix_objects(system, needs), unlinked_objects(system, needs)];
+            lists.into_iter().flat_map(Result::unwrap_or_default).collect()
+        }
+        _ => Vec::new(),
     }
 }
 
@@ -128,17 +165,22 @@ fn segments(system: &System) -> Vec<Object> {
     segments
 }
 
-/// Describes how much is held by segments of each state, and by their largest holder or creator: `: 3 orphans (all
-/// created by user alice), 2 in use (1 attached by pid 4711, Xorg)`.
-fn describe(system: &System, segments: &[Object], measure: impl Fn(&Object) -> u64, nouns: [&str; 5]) -> String {
-    let states = [State::Orphan, State::Dest, State::InUse, State::Idle, State::Unknown];
+/// Describes how much is held by segments or objects of each state, and by their largest holder or creator:
+/// `: 3 orphans (all created by user alice), 2 in use (1 attached by pid 4711, Xorg)`.
+fn describe(
+    system: &System,
+    objects: &[Object],
+    nouns: &[(State, &str)],
+    measure: impl Fn(&Object) -> u64,
+    show: impl Fn(u64) -> String,
+) -> String {
     let mut parts = Vec::new();
-    for (state, noun) in states.into_iter().zip(nouns) {
+    for (state, noun) in nouns.iter().copied() {
         let (mut total, mut holders) = (0, BTreeMap::new());
-        for segment in segments.iter().filter(|segment| segment.state == Some(state)) {
-            let amount = measure(segment);
+        for object in objects.iter().filter(|object| object.state == Some(state)) {
+            let amount = measure(object);
             total += amount;
-            for holder in holders_of(system, segment, state) {
+            for holder in holders_of(system, object, state) {
                 *holders.entry(holder).or_insert(0) += amount;
             }
         }
@@ -146,13 +188,13 @@ fn describe(system: &System, segments: &[Object], measure: impl Fn(&Object) -> u
             continue;
         }
         let noun = if total == 1 { noun.strip_suffix("s").filter(|_| noun == "orphans").unwrap_or(noun) } else { noun };
-        parts.push(format!("{total} {noun}{}", describe_largest(total, holders)));
+        parts.push(format!("{} {noun}{}", show(total), describe_largest(total, holders, &show)));
     }
     if parts.is_empty() { String::new() } else { format!(": {}", parts.join(", ")) }
 }
 
 /// Describes the holders with the largest share of a total: ` (all attached by pid 4711, Xorg)`.
-fn describe_largest(total: u64, holders: BTreeMap<Holder, u64>) -> String {
+fn describe_largest(total: u64, holders: BTreeMap<Holder, u64>, show: impl Fn(u64) -> String) -> String {
     let Some(&amount) = holders.values().max() else { return String::new() };
     let largest: Vec<Holder> = holders.into_iter().filter(|(_, it)| *it == amount).map(|(holder, _)| holder).collect();
     let verb = largest[0].verb;
@@ -161,11 +203,11 @@ fn describe_largest(total: u64, holders: BTreeMap<Holder, u64>) -> String {
     match amount {
         1 if total == 1 => format!(" ({verb} by {})", enumerate(&names, "and")),
         _ if amount == total => format!(" (all {verb} by {})", enumerate(&names, "and")),
-        _ => format!(" ({amount} {verb} by {each}{})", enumerate(&names, "and")),
+        _ => format!(" ({} {verb} by {each}{})", show(amount), enumerate(&names, "and")),
     }
 }
 
-/// A process or user that holds segments.
+/// A process or user that holds segments or objects.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Holder {
     /// How it holds them, or why it is named.
@@ -173,25 +215,30 @@ struct Holder {
     name: String,
 }
 
-/// Returns who holds a segment: the processes that certainly have it attached, the running creator or last user of an
-/// idle one, and otherwise, or if none is visible, the user who created it.
-fn holders_of(system: &System, segment: &Object, state: State) -> Vec<Holder> {
+/// Returns who holds a segment or object: the processes that certainly have it attached or use it, the running creator
+/// or last user of an idle segment, and otherwise, or if none is visible, the user who created or owns it.
+fn holders_of(system: &System, object: &Object, state: State) -> Vec<Holder> {
     let process = |verb: &'static str, pid: i32| {
         let command = system.command(pid).map(|command| format!(", {command}")).unwrap_or_default();
         Holder { verb, name: format!("pid {pid}{command}") }
     };
-    let sysv = segment.sysv();
+    let Some(sysv) = object.as_sysv() else {
+        let pids = object.file_users().into_iter().flat_map(|users| users.pids());
+        let users: Vec<Holder> = pids.map(|pid| process("used", pid)).collect();
+        let owner = || vec![Holder { verb: "owned", name: format!("user {}", system.user(object.uid)) }];
+        return if users.is_empty() { owner() } else { users };
+    };
     let created = || vec![Holder { verb: "created", name: format!("user {}", system.user(sysv.cuid)) }];
     match state {
         State::Dest | State::InUse => {
-            let processes = segment.attachers.iter().flat_map(|attachers| attachers.processes());
+            let processes = object.attachers.iter().flat_map(|attachers| attachers.processes());
             let certain = processes.filter(|mappings| mappings.iter().any(|mapping| mapping.certain));
             let attached: Vec<Holder> = certain.map(|mappings| process("attached", mappings[0].pid)).collect();
             // The processes may be those of other users.
             if attached.is_empty() { created() } else { attached }
         }
         State::Idle => {
-            let [creator, last_user] = creator_and_last_user(system, segment);
+            let [creator, last_user] = creator_and_last_user(system, object);
             let running = [("created", sysv.cpid, creator), ("last used", sysv.lpid, last_user)].into_iter();
             let mut running = running.filter(|(.., status)| status.is_running());
             running.find_map(|(verb, pid, _)| Some(process(verb, pid?))).into_iter().collect()

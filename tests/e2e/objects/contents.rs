@@ -9,7 +9,7 @@ use serde_json::json;
 use super::{create, file_id};
 use crate::actor::{Actor, Request};
 use crate::fixtures::assert_fields;
-use crate::support::{NOBODY, Running, finish, run, run_with_input, shmadm, shmadm_as};
+use crate::support::{NOBODY, Running, finish, mount_tmpfs_on, run, run_with_input, shmadm, shmadm_as};
 
 #[apply(test)]
 fn an_object_is_read_in_every_form() {
@@ -81,12 +81,36 @@ fn an_input_longer_than_the_object_fills_it_and_fails() {
 
 #[apply(test)]
 fn a_write_to_a_full_file_system_is_explained() {
-    crate::support::mount_tmpfs_on("/dev/shm", Some("mode=1777,size=16k"));
+    mount_tmpfs_on("/dev/shm", Some("mode=1777,size=16k"));
     create("x", 1 << 20);
     let ran = run(["write", "/x", "--fill", "1"]).exits(1);
     ran.says("cannot write object /x at offset 16384: No space left on device (ENOSPC, pwrite)")
-        .says("cause: its file system has 0 bytes free of 16 KiB\n")
+        .says("cause: its file system has 0 bytes free of 16 KiB: 16 KiB in ")
+        .says(" (all owned by user root); the input was written up to this offset\n")
         .says("hint: list the objects that take the most memory: `shmadm list --posix --sort RSS --reverse`\n");
+}
+
+#[apply(test)]
+fn a_full_file_system_is_broken_down_by_state_and_holder() {
+    mount_tmpfs_on("/dev/shm", Some("mode=1777,size=64k,nr_inodes=4"));
+    let (used, unlinked) = (create("used", 8192), create("unlinked", 16384));
+    std::fs::write(&used, [1; 8192]).unwrap();
+    std::fs::write(&unlinked, [1; 16384]).unwrap();
+    let (mut user, mut holder) = (Actor::start(), Actor::start());
+    user.ask(Request::MapFile { path: used });
+    holder.ask(Request::MapFile { path: unlinked.clone() });
+    std::fs::remove_file(&unlinked).unwrap();
+    let [user, holder] = [user.pid(), holder.pid()].map(|pid| format!("used by pid {pid}, /proc/self/exe --actor"));
+    let ran = run(["create", "/x", "--size", "1M", "--reserve"]).exits(1);
+    ran.says("cause: /dev/shm has 40 KiB free of 64 KiB: ")
+        .says(&format!("16 KiB in unlinked objects (all {holder}), 8 KiB in objects in use (all {user})\n"))
+        .says("hint: list those without a name: `shmadm list --unlinked`\n");
+    create("last", 0);
+    run(["create", "/x"])
+        .exits(1)
+        .says("cause: all 4 inodes of /dev/shm are in use: 1 in unlinked objects")
+        .says(&format!("1 in objects in use ({user})"))
+        .says("hint: list those without a name: `shmadm list --unlinked`\n");
 }
 
 #[apply(test)]
