@@ -1,11 +1,14 @@
 //! What the mode, and the rules of the kernel about owners and capabilities, deny the caller.
 
+use std::os::fd::BorrowedFd;
+
 use crate::error::{Error, again, program, shmadm};
-use crate::model::{Mode, Object, Size};
+use crate::model::{Mode, Object, Seal, Size, enumerate};
 use crate::query::{
     Account, CAP_IPC_LOCK, CAP_IPC_OWNER, CAP_SYS_ADMIN, Capability, System, capability, is_owner_or_creator, lockable,
     mode_shift,
 };
+use crate::sys;
 
 /// The cause if no rule of the kernel explains EPERM or EACCES.
 pub(super) const DENIED: &str = "denied by a security module or a seccomp filter";
@@ -156,5 +159,19 @@ pub(super) fn access_class(system: &System, segment: &Object) -> (&'static str, 
         6 => ("owner or creator", 6),
         3 => ("in the group", 3),
         shift => ("other", shift),
+    }
+}
+
+/// The seals that forbid changes of the contents.
+pub(crate) const WRITE_SEALS: &[Seal] = &[Seal::Write, Seal::FutureWrite];
+
+/// Returns that seals of a file forbid a call that failed with EPERM, if it has one of those that forbid it.
+pub(crate) fn seal_cause(file: BorrowedFd<'_>, forbidding: &[Seal]) -> Option<String> {
+    let seals = sys::seals(file).ok()?.into_iter().filter(|seal| forbidding.contains(seal));
+    let seals: Vec<String> = seals.map(Seal::constant).collect();
+    match seals.as_slice() {
+        [] => None,
+        [one] => Some(format!("its seal {one} forbids it")),
+        several => Some(format!("its seals {} forbid it", enumerate(several, "and"))),
     }
 }

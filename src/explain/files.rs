@@ -1,19 +1,18 @@
 //! Why POSIX objects are missing or in use.
 
 use std::fs::File;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use nix::unistd::{getegid, geteuid};
 
+use super::access::{WRITE_SEALS, seal_cause};
 use super::failure::holders;
 use super::huge::explain_missing_huge_page;
 use super::memory::explain_mapping_limit;
 use super::space::{explain_file_size, explain_full_directory};
 use crate::error::{Error, Kind, OsError, again, shmadm};
-use crate::model::{
-    Access, FileUser, FileUsers, HiddenBy, Ident, Mode, Object, ObjectName, Seal, Size, enumerate, path_text,
-};
+use crate::model::{Access, FileUser, FileUsers, HiddenBy, Ident, Mode, Object, ObjectName, Size, path_text};
 use crate::query::{
     ObjectDirectory, OpenError, System, add_reason, huge_page_pool, open_file, probe, refer_to_file,
     some_are_in_flight, with_users,
@@ -96,20 +95,6 @@ pub(crate) const NO_CHOWN: &str = "only a privileged caller can give it to anoth
 /// Why nothing can be written to a file of hugetlbfs.
 pub(crate) const NO_WRITE: &str =
     "hugetlbfs does not support write(2); only a process that maps the object can change its contents";
-
-/// The seals that forbid changes of the contents.
-pub(crate) const WRITE_SEALS: &[Seal] = &[Seal::Write, Seal::FutureWrite];
-
-/// Returns that seals of a file forbid a call that failed with EPERM, if it has one of those that forbid it.
-pub(crate) fn seal_cause(file: BorrowedFd<'_>, forbidding: &[Seal]) -> Option<String> {
-    let seals = sys::seals(file).ok()?.into_iter().filter(|seal| forbidding.contains(seal));
-    let seals: Vec<String> = seals.map(Seal::constant).collect();
-    match seals.as_slice() {
-        [] => None,
-        [one] => Some(format!("its seal {one} forbids it")),
-        several => Some(format!("its seals {} forbid it", enumerate(several, "and"))),
-    }
-}
 
 /// Adds why the size of an object cannot be changed.
 pub(crate) fn with_size_cause(system: &System, error: Error, size: u64, errno: Errno) -> Error {

@@ -19,15 +19,15 @@ mod refusal;
 mod resolve;
 mod space;
 
-pub(crate) use access::{OUTSIDE, explain_control, owner_or_root};
+pub(crate) use access::{OUTSIDE, WRITE_SEALS, explain_control, owner_or_root, seal_cause};
 pub(crate) use address::suggest_any_address;
 pub(crate) use attempt::{Attempt, FileAttempt};
 pub(crate) use diagnosis::{explain, gone, suggest_key};
 pub(crate) use failure::{cannot_inspect, cannot_peek, holders, unmapped_id};
 pub(crate) use files::{
-    NO_CHOWN, NO_WRITE, WRITE_SEALS, cannot_create, cannot_map, cannot_open, denied_file_access, describe_use,
-    describe_users, file_exists, file_in_use, missing_file, open_to_map, seal_cause, why_hidden, why_unknown,
-    with_directory_cause, with_read_only_cause, with_size_cause,
+    NO_CHOWN, NO_WRITE, cannot_create, cannot_map, cannot_open, denied_file_access, describe_use, describe_users,
+    file_exists, file_in_use, missing_file, open_to_map, why_hidden, why_unknown, with_directory_cause,
+    with_read_only_cause, with_size_cause,
 };
 pub(crate) use foreign::explain_call_of;
 pub(crate) use huge::explain_missing_huge_page;

@@ -7,15 +7,15 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::libc;
 
-use super::access::{DENIED, READ, TOO_MANY_FILES, WRITE, name_access};
+use super::access::{DENIED, READ, TOO_MANY_FILES, WRITE, WRITE_SEALS, name_access, seal_cause};
 use super::attempt::FileAttempt;
 use super::memory::explain_mapping_limit;
 use super::space::{explain_file_size, explain_full_directory};
 use crate::error::Error;
-use crate::model::{Access, FileKind, FileStat, Mode, path_text};
+use crate::model::{Access, FileKind, FileStat, Mode, Seal, path_text};
 use crate::procfs;
 use crate::query::{CAP_DAC_OVERRIDE, CAP_FOWNER, Resource, System, caller_limit, has_capability_over};
-use crate::sys;
+use crate::sys::{self, Opening};
 
 /// Permission to search a directory.
 const SEARCH: u16 = 1;
@@ -73,7 +73,11 @@ pub(super) fn explain_file(system: &System, error: Error, attempt: &FileAttempt,
         FileAttempt::Map { descriptor, size, protection, flags } => {
             let is_shared = flags & libc::MAP_TYPE != libc::MAP_PRIVATE;
             let writes = is_shared && protection & libc::PROT_WRITE != 0;
-            explain_map(system, error, *descriptor, *size, writes, errno)
+            if errno == Errno::EINVAL && flags & libc::MAP_TYPE == 0 {
+                return error.cause("the flags contain neither MAP_SHARED nor MAP_PRIVATE");
+            }
+            let executes = protection & libc::PROT_EXEC != 0;
+            explain_map(system, error, *descriptor, *size, [writes, executes], errno)
         }
     }
 }
@@ -216,7 +220,12 @@ fn explain_resize(system: &System, error: Error, descriptor: i32, size: i64, err
             error.cause(format!("descriptor {descriptor} is not open for writing"))
         }
         Errno::EINVAL | Errno::EFBIG => explain_file_size(system, error, size.unsigned_abs(), space(), errno),
-        Errno::EPERM => error.cause(format!("a seal forbids it (F_SEAL_GROW, F_SEAL_SHRINK), or it was {DENIED}")),
+        Errno::EPERM => {
+            let shrinks = sys::refer_through(&link).and_then(|file| sys::stat_file(file.as_fd()));
+            let shrinks = shrinks.is_ok_and(|stat| size.unsigned_abs() < stat.size);
+            let seal = if shrinks { Seal::Shrink } else { Seal::Grow };
+            error.cause(seal_of(&link, &[seal]).unwrap_or_else(|| DENIED.to_owned()))
+        }
         Errno::ENOSPC => match sys::refer_through(&link) {
             Ok(file) => explain_full_directory(system, error, file.as_fd(), "the file system"),
             Err(_) => error,
@@ -225,8 +234,16 @@ fn explain_resize(system: &System, error: Error, descriptor: i32, size: i64, err
     }
 }
 
-fn explain_map(system: &System, error: Error, descriptor: i32, size: u64, writes: bool, errno: Errno) -> Error {
-    let access = procfs::descriptor_access(system.proc(), system.caller_thread(), descriptor);
+fn explain_map(
+    system: &System,
+    error: Error,
+    descriptor: i32,
+    size: u64,
+    [writes, executes]: [bool; 2],
+    errno: Errno,
+) -> Error {
+    let thread = system.caller_thread();
+    let access = procfs::descriptor_access(system.proc(), thread, descriptor);
     match errno {
         Errno::EBADF => error.cause(format!("{descriptor} is not an open descriptor")),
         Errno::EINVAL if size == 0 => error.cause("the length is 0, and an empty range cannot be mapped"),
@@ -236,9 +253,23 @@ fn explain_map(system: &System, error: Error, descriptor: i32, size: u64, writes
         Errno::EACCES => {
             error.cause(format!("descriptor {descriptor} is not open for reading, which every mapping requires"))
         }
-        Errno::EPERM => error.cause("the file system is mounted with noexec, or a seal of the file forbids it"),
+        Errno::EPERM => {
+            let seals: &[Seal] = if writes { WRITE_SEALS } else { &[] };
+            let sealed = seal_of(&system.proc().join(format!("{thread}/fd/{descriptor}")), seals);
+            let denied = if executes { "the file system is mounted with noexec" } else { DENIED };
+            error.cause(sealed.unwrap_or_else(|| denied.to_owned()))
+        }
         _ => explain_mapping_limit(system, error, sys::Address::Any, size, errno),
     }
+}
+
+/// Returns that seals of a file forbid a call; `link` leads to the file.
+fn seal_of(link: &Path, forbidding: &[Seal]) -> Option<String> {
+    let file = sys::refer_through(link).ok()?;
+    // Others have no seals, and opening them can have effects.
+    sys::stat_file(file.as_fd()).ok().filter(FileStat::is_regular)?;
+    let file = sys::open_referred(file.as_fd(), Opening::InspectNow).ok()?;
+    seal_cause(file.as_fd(), forbidding)
 }
 
 /// Adds why the caller may not create or remove a name.

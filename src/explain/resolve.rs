@@ -10,11 +10,11 @@ use nix::errno::Errno;
 use super::attempt::Attempt;
 use super::diagnosis::{explain, gone};
 use super::files::missing_file;
-use crate::error::{Error, again};
+use crate::error::{Error, Hint, again};
 use crate::model::{FileId, FileType, Ftok, Ident, Key, Mode, Name, Needs, Object, ShmId, Target, path_text};
 use crate::query::{
-    QueryError, System, add_users, as_semaphore, find_by_key, instances, inventory, lookup, posix_objects_by_id,
-    posix_objects_in,
+    QueryError, System, add_users, as_semaphore, can_inspect_all, find_by_key, instances, inventory, lookup,
+    posix_objects_by_id, posix_objects_in,
 };
 use crate::sys;
 
@@ -128,9 +128,18 @@ impl<'a> Resolver<'a> {
     }
 }
 
-/// Returns the error for an object that is not in the caller's /dev/shm, naming the process whose /dev/shm contains it.
+/// Returns the error for an object that was not found by device and inode, naming the process whose /dev/shm contains
+/// it.
 fn missing_by_id(system: &System, file: FileId) -> Error {
     let error = missing_file(&Ident::File(file));
+    // Objects without a name are found only through the processes that use them.
+    let error = match can_inspect_all(system) {
+        true => error,
+        false => Error { hints: vec![Hint::run_as_root()], ..error }.cause(
+            "no object with this device and inode number was found: it was removed or never existed, or it has no \
+             name and you are not permitted to inspect the processes that use it",
+        ),
+    };
     let is_own = system.objects().is_ok_and(|directory| directory.device == file.device);
     let Some(instances) = instances(system).ok().filter(|_| !is_own) else { return error };
     let elsewhere = instances.directories.iter().filter(|directory| directory.device == file.device);

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use serde_json::json;
 
 use super::create;
+use crate::actor::{Actor, Request};
 use crate::fixtures::{assert_fields, file_names};
 use crate::namespaces::container_of;
 use crate::support::{NOBODY, Running, finish, mount_tmpfs_on, run, shmadm_as};
@@ -117,6 +118,24 @@ fn another_directory_of_a_process_is_one_of_its_mount_namespace() {
     let refused = run(["--ns", &pid, "--dir", "/dev/etc", "list"]).exits(1);
     assert!(!refused.stderr.contains("hint:"), "{refused:?}");
     assert_eq!(file_names("/mnt".as_ref()), ["here"]);
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn an_object_without_a_name_may_exist_although_its_users_cannot_be_inspected() {
+    let path = create("x", 4096);
+    let name = super::file_id(&path);
+    let mut actor = Actor::start();
+    actor.ask(Request::MapFile { path: path.clone() });
+    std::fs::remove_file(path).unwrap();
+    run(["who", &name]).exits(0);
+    let cause = "cause: no object with this device and inode number was found: it was removed or never existed, or it \
+                 has no name and you are not permitted to inspect the processes that use it";
+    let ran = finish(shmadm_as(NOBODY).args(["who", &name])).exits(3);
+    ran.says(cause).says(&format!("hint: run as root: `sudo shmadm who {name}`\n"));
+    drop(actor);
+    let missing = "cause: no object has this device and inode number: it was removed or never existed\n";
+    run(["who", &name]).exits(3).says(missing).says("hint: list the objects: `shmadm list --posix`\n");
 }
 
 #[apply(test)]

@@ -2,6 +2,8 @@
 
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 
+use nix::libc;
+
 use super::diagnoses;
 use crate::actor::CallRequest;
 use crate::support::{NOBODY, finish, mount_tmpfs_on, shmadm};
@@ -163,11 +165,35 @@ fn a_mapping_requires_a_length_and_a_descriptor_for_its_access() {
 
 #[apply(test)]
 #[requires(Program(&["perl"]))]
+fn seals_and_flags_of_a_mapping_are_named() {
+    // memfd_create with MFD_ALLOW_SEALING, F_ADD_SEALS, then ftruncate and mmap.
+    let sealed = |call: &str| {
+        let numbers = [libc::SYS_memfd_create, libc::SYS_fcntl, libc::SYS_ftruncate, libc::SYS_mmap];
+        let [create, fcntl, truncate, map] = numbers.map(|number| number.to_string());
+        let call = call.replace("truncate", &truncate).replace("map", &map);
+        format!(
+            "my $f = syscall({create}, my $n = 'm', 2); syscall({truncate}, $f, 4096); \
+             syscall({fcntl}, $f, 1033, 2 | 4 | 8); syscall({call})"
+        )
+    };
+    for (call, cause) in [
+        ("truncate, $f, 8192", "its seal F_SEAL_GROW forbids it"),
+        ("truncate, $f, 9", "its seal F_SEAL_SHRINK forbids it"),
+        ("map, 0, 4096, 3, 1, $f, 0", "its seal F_SEAL_WRITE forbids it"),
+        ("map, 0, 4096, 1, 0, $f, 0", "the flags contain neither MAP_SHARED nor MAP_PRIVATE"),
+    ] {
+        assert_eq!(explained(&sealed(call)), [format!("cause: {cause}")], "{call}");
+    }
+}
+
+#[apply(test)]
+#[requires(Program(&["perl"]))]
 fn a_file_system_is_full_or_read_only() {
     mount_tmpfs_on("/dev/shm", Some("nr_inodes=1,mode=1777"));
     let full = [
         "cause: all 1 inodes of /dev/shm are in use",
         "hint: list the oldest files: `shmadm list --posix --sort IDLE --reverse`",
+        "hint: list those without a name: `shmadm list --unlinked`",
     ];
     assert_eq!(explained(&open("x", "0102")), full);
     // O_TMPFILE
