@@ -11,7 +11,7 @@ use super::failure::holders;
 use super::huge::explain_missing_huge_page;
 use super::memory::explain_mapping_limit;
 use super::space::{explain_file_size, explain_full_directory};
-use crate::error::{Error, Kind, OsError, again, shmadm};
+use crate::error::{Error, Hint, Kind, OsError, again, shmadm};
 use crate::model::{Access, FileUser, FileUsers, HiddenBy, Ident, Mode, Object, ObjectName, Size, path_text};
 use crate::query::{
     ObjectDirectory, OpenError, System, add_reason, huge_page_pool, open_file, probe, refer_to_file,
@@ -143,6 +143,10 @@ pub(crate) fn cannot_open(system: &System, object: &Object, verb: &str, error: O
     match errno {
         Errno::EACCES => error.cause(not_permitted_to_open(system, object)),
         Errno::EROFS => with_read_only_cause(system, error, object),
+        // In /proc/PID/map_files, the only place where it can be opened.
+        Errno::EPERM if object.posix().name.is_none() => error
+            .cause("it is mapped, but not open, in every process that uses it, so opening it requires CAP_SYS_ADMIN")
+            .with(Hint::run_as_root()),
         Errno::EAGAIN => {
             let error = error.cause("another process holds a lease on it");
             error.hint("show its users", shmadm("who").arg(ident.typed()))

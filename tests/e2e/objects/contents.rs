@@ -1,8 +1,9 @@
 //! `read`, `write` and `map` of POSIX objects.
 
 use std::io::{BufRead, BufReader, Read};
-use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
-use std::process::Stdio;
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
 
 use serde_json::json;
 
@@ -88,6 +89,24 @@ fn a_write_to_a_full_file_system_is_explained() {
         .says("cause: its file system has 0 bytes free of 16 KiB: 16 KiB in ")
         .says(" (all owned by user root); the input was written up to this offset\n")
         .says("hint: list the objects that take the most memory: `shmadm list --posix --sort RSS --reverse`\n");
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn an_object_that_is_only_mapped_can_be_opened_by_root_only() {
+    let path = create("x", 4096);
+    chown(&path, Some(NOBODY), None).unwrap();
+    let mut actor = Actor::spawn(Command::new("/proc/self/exe").uid(NOBODY).gid(NOBODY));
+    actor.ask(Request::MapFile { path: path.clone() });
+    let name = file_id(&path);
+    std::fs::remove_file(path).unwrap();
+    let cause =
+        "cause: it is mapped, but not open, in every process that uses it, so opening it requires CAP_SYS_ADMIN\n";
+    for arguments in [&["read", &name][..], &["dump", &name, "-o", "/tmp/unused"]] {
+        let ran = finish(shmadm_as(NOBODY).args(arguments)).exits(4);
+        ran.says("Operation not permitted (EPERM, open)").says(cause).says("hint: run as root: `sudo shmadm ");
+    }
+    run(["read", &name]).exits(0);
 }
 
 #[apply(test)]
