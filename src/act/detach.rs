@@ -1,6 +1,6 @@
 //! Detaches a segment or POSIX object by ending the caller's holders.
 //!
-//! A holder is recognised by its name, user, IPC namespace and mapping (`query::holders`). It is signalled through a
+//! A holder is recognized by its name, user, IPC namespace and mapping (`query::holders`). It is signalled through a
 //! pidfd that was opened before these checks, so that pid reuse cannot redirect the signal to another process.
 
 use std::time::{Duration, Instant};

@@ -1,7 +1,7 @@
 //! Copies bytes into and out of objects: attached segments, and the files of POSIX objects.
 //!
 //! No reference or slice to shared memory exists anywhere: other processes write it at any time, so that would be
-//! undefined behaviour, and touching a missing huge page raises SIGBUS. The kernel copies instead. read(2), write(2),
+//! undefined behavior, and touching a missing huge page raises SIGBUS. The kernel copies instead. read(2), write(2),
 //! sendfile(2) and vmsplice(2) take an address and a length that were checked against the size, and fail with EFAULT if
 //! a page cannot be allocated. Bytes that are needed in this process's memory, such as for a hex dump, are copied by
 //! process_vm_readv(2).

@@ -37,7 +37,7 @@ impl fmt::Display for ShmId {
     }
 }
 
-/// The identity of an object in its [`Scope`]. Serialised as the field of a report: `"id":5`.
+/// The identity of an object in its [`Scope`]. Serialized as the field of a report: `"id":5`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Ident {

@@ -178,7 +178,7 @@ fn hexadecimal<S: Serializer>(address: &u64, serializer: S) -> Result<S::Ok, S::
     serializer.collect_str(&format_args!("{address:#x}"))
 }
 
-/// Serialises the address of what is mapped, else null.
+/// Serializes the address of what is mapped, else null.
 pub(super) fn optional_address<S: Serializer>(address: &Option<u64>, serializer: S) -> Result<S::Ok, S::Error> {
     match address {
         Some(address) => hexadecimal(address, serializer),

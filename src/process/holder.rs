@@ -4,7 +4,7 @@
 //! the kernel detaches the segment, and no state file is left. The file of an object is opened by its parent, and is
 //! its standard input until it is mapped.
 //!
-//! `query::holders` recognises a holder by its properties: the name, the user, the IPC namespace, and a mapping whose
+//! `query::holders` recognizes a holder by its properties: the name, the user, the IPC namespace, and a mapping whose
 //! inode is the segment's id on a device on which the kernel keeps segments, or of the object's file. `act::detach`
 //! opens a pidfd before it checks them, and signals and waits through the pidfd, so that no other process is signalled
 //! if the pid is reused.

@@ -1,4 +1,4 @@
-//! The pattern by which a rule recognises names.
+//! The pattern by which a rule recognizes names.
 
 use std::sync::OnceLock;
 

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::name_pattern::NamePattern;
 use crate::model::{FileStat, Key, ObjectName};
 
-/// A rule by which a program is recognised; see products.toml.
+/// A rule by which a program is recognized; see products.toml.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Product {
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_known_programs_are_recognised_with_the_pid_in_them() {
+    fn names_of_known_programs_are_recognized_with_the_pid_in_them() {
         let products = Rules::parse(include_str!("products.toml")).unwrap().own;
         for product in products {
             let page = include_str!("../../docs/products.md");

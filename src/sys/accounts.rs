@@ -31,7 +31,7 @@ fn look_up<T>(id: u32, call: LookUp<T>, name: fn(&T) -> *mut c_char) -> Option<V
         match unsafe { call(id, entry.as_mut_ptr(), buffer.as_mut_ptr(), buffer.len(), &raw mut found) } {
             ERANGE if buffer.len() < LARGEST_ENTRY => buffer.resize(buffer.len() * 4, 0),
             0 if !found.is_null() => {
-                // SAFETY: a non-null `found` points to `entry`, which the call has initialised.
+                // SAFETY: a non-null `found` points to `entry`, which the call has initialized.
                 let name = name(unsafe { &*found });
                 // SAFETY: the name is a C string in `buffer`, which is alive and unchanged.
                 return (!name.is_null()).then(|| unsafe { CStr::from_ptr(name) }.to_bytes().to_vec());

@@ -17,7 +17,7 @@ static CLOSED_STREAMS: AtomicU8 = AtomicU8::new(0);
 static PIPE_WAS_IGNORED: AtomicBool = AtomicBool::new(false);
 
 // SAFETY: the loader calls the functions of this section one after the other before the standard library is
-// initialised; this one does not use the standard library's runtime.
+// initialized; this one does not use the standard library's runtime.
 #[used]
 #[unsafe(link_section = ".init_array")]
 static RECORD_AT_START: extern "C" fn() = record;

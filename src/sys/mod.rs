@@ -5,7 +5,7 @@
 //! call, and its subject. Constants and structures come from libc; `kernel` has those that libc lacks.
 //!
 //! No reference or slice to an attached segment is ever created. Other processes write the memory at any time, so
-//! that a `&[u8]` would be undefined behaviour, and touching a missing huge page raises SIGBUS. The kernel does the
+//! that a `&[u8]` would be undefined behavior, and touching a missing huge page raises SIGBUS. The kernel does the
 //! copying instead: see [`Attachment`].
 #![expect(unsafe_code, reason = "system calls without a safe wrapper")]
 #![expect(clippy::disallowed_methods, reason = "only this module makes system calls directly")]

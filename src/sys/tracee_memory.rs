@@ -74,7 +74,7 @@ pub(crate) fn read_numbers<const N: usize>(thread: i32, address: u64) -> Result<
 /// Reads a structure. Fails with EFAULT if a part of it cannot be read.
 fn read_structure<T: Integers>(thread: i32, address: u64) -> Result<T, Errno> {
     let mut structure = MaybeUninit::<T>::zeroed();
-    // SAFETY: the bytes are those of the structure, all of which are initialised.
+    // SAFETY: the bytes are those of the structure, all of which are initialized.
     let bytes = unsafe { std::slice::from_raw_parts_mut(structure.as_mut_ptr().cast::<u8>(), size_of::<T>()) };
     let read = read_bytes(thread, address, bytes)?;
     if read < size_of::<T>() {

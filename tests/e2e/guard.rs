@@ -249,7 +249,7 @@ fn cannot_be_started_by_hand() {
     assert_eq!(oracle::rows(), []);
 }
 
-/// Recognises the call before which `restore` is stopped.
+/// Recognizes the call before which `restore` is stopped.
 type Before = fn(&Call) -> bool;
 
 /// Returns whether a call asks the guard for the segment of a [`Dump`].

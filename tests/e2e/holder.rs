@@ -162,7 +162,7 @@ fn a_killed_holder_leaves_nothing() {
 }
 
 #[apply(test)]
-fn reports_in_json_and_honours_the_options() {
+fn reports_in_json_and_honors_the_options() {
     let id = oracle::create(0, 4096, 0o600);
     let arguments = ["attach", &id.to_string(), "--background", "--read-only", "--json"];
     let report = run(arguments.into_iter().chain(["--address", "0x200000123", "--round"])).exits(0).json();

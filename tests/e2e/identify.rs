@@ -153,7 +153,7 @@ source = ''
 }
 
 #[apply(test)]
-fn names_of_known_programs_are_recognised() {
+fn names_of_known_programs_are_recognized() {
     for (name, expected) in [
         ("app.running", "sysrepo\t"),
         ("sr_ietf-interfaces.operational", "sysrepo\t"),
@@ -174,7 +174,7 @@ fn names_of_known_programs_are_recognised() {
 }
 
 #[apply(test)]
-fn the_segments_of_a_database_are_recognised_by_its_processes() {
+fn the_segments_of_a_database_are_recognized_by_its_processes() {
     for (key, name) in [(1, "oracle"), (2, "ora_pmon_x")] {
         let mut process = Actor::named(name);
         let id = oracle::create(key, 4096, 0o600);

@@ -292,49 +292,49 @@ fn quiet_keeps_the_id_and_errors() {
 }
 
 /// Returns whether a text has control sequences.
-fn is_coloured(text: &str) -> bool {
+fn is_colored(text: &str) -> bool {
     text.contains('\x1b')
 }
 
 #[apply(test)]
-fn by_default_only_a_terminal_has_colour() {
+fn by_default_only_a_terminal_has_color() {
     oracle::create(0, 4096, 0o600);
-    assert!(!is_coloured(&run(["list"]).exits(0).stdout));
-    assert!(is_coloured(&on_terminal(shmadm().arg("list"), 120).exits(0).stdout));
-    assert!(!is_coloured(&run(["stat", "77"]).exits(3).stderr));
+    assert!(!is_colored(&run(["list"]).exits(0).stdout));
+    assert!(is_colored(&on_terminal(shmadm().arg("list"), 120).exits(0).stdout));
+    assert!(!is_colored(&run(["stat", "77"]).exits(3).stderr));
 }
 
 #[apply(test)]
-fn the_environment_disables_colour() {
+fn the_environment_disables_color() {
     oracle::create(0, 4096, 0o600);
     for (name, value) in [("NO_COLOR", "1"), ("TERM", "dumb")] {
         let ran = on_terminal(shmadm().env(name, value).arg("list"), 120).exits(0);
-        assert!(!is_coloured(&ran.stdout), "{name}: {ran:?}");
+        assert!(!is_colored(&ran.stdout), "{name}: {ran:?}");
     }
 }
 
 #[apply(test)]
 fn the_option_overrides_the_terminal_and_the_environment() {
     oracle::create(0, 4096, 0o600);
-    assert!(is_coloured(&run(["list", "--color", "always"]).exits(0).stdout));
-    assert!(is_coloured(&run(["stat", "77", "--color", "always"]).exits(3).stderr));
-    assert!(is_coloured(&finish(shmadm().env("NO_COLOR", "1").args(["--color=always", "list"])).exits(0).stdout));
-    assert!(!is_coloured(&on_terminal(shmadm().args(["list", "--color", "never"]), 120).exits(0).stdout));
+    assert!(is_colored(&run(["list", "--color", "always"]).exits(0).stdout));
+    assert!(is_colored(&run(["stat", "77", "--color", "always"]).exits(3).stderr));
+    assert!(is_colored(&finish(shmadm().env("NO_COLOR", "1").args(["--color=always", "list"])).exits(0).stdout));
+    assert!(!is_colored(&on_terminal(shmadm().args(["list", "--color", "never"]), 120).exits(0).stdout));
 }
 
 #[apply(test)]
-fn machine_formats_have_no_colour() {
+fn machine_formats_have_no_color() {
     oracle::create(0, 4096, 0o600);
     for format in ["json", "csv", "tsv"] {
-        assert!(!is_coloured(&run(["list", "--format", format, "--color", "always"]).exits(0).stdout), "{format}");
+        assert!(!is_colored(&run(["list", "--format", format, "--color", "always"]).exits(0).stdout), "{format}");
     }
 }
 
 #[apply(test)]
-fn colour_does_not_change_the_words() {
+fn color_does_not_change_the_words() {
     oracle::create(0, 4096, 0o600);
-    let coloured = run(["list", "--color", "always"]).exits(0).stdout;
-    assert!(coloured.contains("STATE") && coloured.contains("idle"), "{coloured:?}");
+    let colored = run(["list", "--color", "always"]).exits(0).stdout;
+    assert!(colored.contains("STATE") && colored.contains("idle"), "{colored:?}");
     assert!(run(["list", "-o", "id,state"]).exits(0).stdout.contains("idle"));
 }
 

@@ -178,7 +178,7 @@ impl Redaction {
         self.pids.iter().find_map(named).unwrap_or_else(|| "[PID]".to_owned())
     }
 
-    /// Replaces values that are recognised without a key: hidden texts, times, addresses, and pids and idle times in
+    /// Replaces values that are recognized without a key: hidden texts, times, addresses, and pids and idle times in
     /// sentences.
     fn text(&self, mut text: String) -> String {
         for (hidden, placeholder) in &self.hidden {
@@ -231,7 +231,7 @@ impl Redaction {
 }
 
 impl Form {
-    /// Recognises the form of output.
+    /// Recognizes the form of output.
     fn of(text: &str) -> Self {
         let first = text.lines().next().unwrap_or_default();
         if first.starts_with('{') {

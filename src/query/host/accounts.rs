@@ -1,7 +1,7 @@
 //! Users and groups of the current user namespace.
 //!
 //! The kernel shows an id without a mapping as the overflow id (`nobody`). IPC_SET writes owner, group and mode at
-//! once, so writing back an overflow id would change the owner: [`System::may_be_unmapped`] recognises such ids.
+//! once, so writing back an overflow id would change the owner: [`System::may_be_unmapped`] recognizes such ids.
 
 use nix::unistd::{Group, User, getegid, geteuid};
 

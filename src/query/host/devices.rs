@@ -9,7 +9,7 @@ use crate::sys::SysError;
 /// Returns the devices on which the kernel keeps segments: its internal tmpfs, and one for each huge page size. The
 /// files of memfd_create(2) are on the same devices.
 pub(in crate::query) fn segment_devices() -> Result<Vec<Device>, SysError> {
-    // The device of ordinary pages always exists; without it no mapping can be recognised.
+    // The device of ordinary pages always exists; without it no mapping can be recognized.
     memfd_create(c"shmadm", MFdFlags::MFD_CLOEXEC).map_err(|errno| SysError { errno, call: "memfd_create" })?;
     let sizes = huge_page_sizes().into_iter().map(Some);
     Ok(std::iter::once(None).chain(sizes).filter_map(device_of_pages).collect())

@@ -233,7 +233,7 @@ mod tests {
     use crate::procfs::directory;
 
     #[test]
-    fn containers_and_units_are_recognised_in_control_group_paths() {
+    fn containers_and_units_are_recognized_in_control_group_paths() {
         let id = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
         for (path, expected) in [
             (format!("/system.slice/docker-{id}.scope"), Some("0123456789ab")),

@@ -40,7 +40,7 @@ pub(crate) struct System {
     /// The start time of the program, so that a whole report has the same current time.
     now: Stamp,
     objects_place: ObjectsPlace,
-    /// The rules that recognise programs.
+    /// The rules that recognize programs.
     rules: Rules,
     /// The id maps of the user namespace that was entered, if any.
     pub(in crate::query) ids: IdMaps,
