@@ -22,7 +22,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::helper::{start_failed, this_program};
-use crate::error::{Error, Hint, Kind, program};
+use crate::error::{Error, Hint, Kind, again, program};
 use crate::model::{Limits, NamespaceName, Object, counted, escape_invalid_utf8};
 use crate::procfs;
 use crate::query::{CAP_SYS_ADMIN, IdMaps, Namespace, System, can_inspect_all, census, has_capability};
@@ -164,6 +164,19 @@ fn open(system: &System, name: &NamespaceName, text: &str) -> Result<File, Error
         NamespaceName::Number(number) => {
             let census = census(system)?;
             let Some(namespace) = census.namespaces.iter().find(|namespace| namespace.number == *number) else {
+                let message = format!("cannot find the IPC namespace {text}");
+                let mut pids = procfs::pids(system.proc()).into_iter().flatten();
+                let is_in_it = |pid: &i32| procfs::mount_namespace_of(system.proc(), &pid.to_string()) == Some(*number);
+                if let Some(pid) = pids.find(is_in_it) {
+                    // `list --all-ns` shows the mount namespaces of objects.
+                    return Err(Error::new(Kind::Failed, message)
+                        .target(text)
+                        .cause("this is a mount namespace")
+                        .hint(
+                            "use the namespaces of a process in it",
+                            again("--ns").arg(pid.to_string()).without(&["ns"]),
+                        ));
+                }
                 let (kind, cause) = match census.inaccessible {
                     0 => (Kind::Failed, "no process is in this namespace, and it is not mounted anywhere".to_owned()),
                     closed => {
@@ -175,9 +188,7 @@ fn open(system: &System, name: &NamespaceName, text: &str) -> Result<File, Error
                         (Kind::Permission, cause)
                     }
                 };
-                return Err(Error::new(kind, format!("cannot find the IPC namespace {text}"))
-                    .target(text)
-                    .cause(cause));
+                return Err(Error::new(kind, message).target(text).cause(cause));
             };
             namespace.open(system).map_err(|error| failed(&error, format!("cannot enter the IPC namespace {text}"), ""))
         }

@@ -122,6 +122,20 @@ fn another_directory_of_a_process_is_one_of_its_mount_namespace() {
 
 #[apply(test)]
 #[requires(Root)]
+fn the_number_of_a_mount_namespace_leads_to_a_process_in_it() {
+    let container = container("mount -t tmpfs none /dev/shm && echo hello >/dev/shm/inside");
+    let listed = run(["list", "--all-ns", "--posix", "--json"]).exits(0).json();
+    let objects = listed["objects"].as_array().unwrap();
+    let inside = objects.iter().find(|object| object["name"] == "/inside").unwrap();
+    let number = inside["mnt_ns"].to_string();
+    run(["list", "--posix", "--ns", &number]).exits(1).says("cause: this is a mount namespace\n").says(&format!(
+        "hint: use the namespaces of a process in it: `shmadm list --posix --ns {}`\n",
+        container.pid()
+    ));
+}
+
+#[apply(test)]
+#[requires(Root)]
 fn an_object_without_a_name_may_exist_although_its_users_cannot_be_inspected() {
     let path = create("x", 4096);
     let name = super::file_id(&path);
