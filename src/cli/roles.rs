@@ -25,7 +25,8 @@ pub(super) fn run_internal_role(name: &OsStr, arguments: &[OsString]) -> Option<
         standby_main()
     } else if name == LAUNCHER_NAME {
         let (error, format, code) = launcher_main(arguments.iter().cloned());
-        report(ui(false, Color::Auto), error, format == FailureFormat::Json, ExitCodes::Wrapper);
+        let json = format == FailureFormat::Json;
+        report(ui(false, Color::Auto).with_json(json), error, json, ExitCodes::Wrapper);
         return Some(Exit::Verdict(code));
     } else {
         return None;

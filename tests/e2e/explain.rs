@@ -250,9 +250,11 @@ fn json_on_a_terminal_escapes_what_could_change_it() {
     for arguments in [&["who", "--json"][..], &["list", "--json", "-o", "ID,CCOMMAND"], &["rm", &id, "--json"]] {
         assert!(on_terminal_json(arguments).to_string().contains('\u{9b}'), "{arguments:?}");
     }
-    for arguments in
-        [&["write", &id, "--json", "--input", "no\u{9b}\u{202e}file"][..], &["stat", "\u{9b}\u{202e}", "--json"]]
-    {
+    for arguments in [
+        &["write", &id, "--json", "--input", "no\u{9b}\u{202e}file"][..],
+        &["stat", "\u{9b}\u{202e}", "--json"],
+        &["trace", "--json", "--", "./\u{9b}\u{202e}"],
+    ] {
         assert!(on_terminal_json(arguments)["error"]["message"].is_string());
     }
     run(["create", "--key", "5"]).exits(0);
