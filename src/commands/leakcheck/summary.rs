@@ -37,6 +37,9 @@ pub(super) fn print_summary(args: &LeakcheckArgs, context: &mut Context, check: 
     context.ui.warning(&totals(&check.leaks));
     if !unattributed.is_empty() {
         context.ui.status("unattributed segments may belong to the command or to another of your jobs");
+        if !args.trace && *others == 0 {
+            context.ui.hint(Hint::new("observe every creator", again("--trace")));
+        }
     }
     let attached = all.iter().filter(|leak| leak.segment.is_in_use()).count();
     let is_removed = all.iter().all(|leak| leak.outcome == Some(LeakOutcome::Destroyed));

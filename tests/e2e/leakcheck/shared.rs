@@ -143,7 +143,11 @@ fn unattributed_segments_count_unless_lenient() {
         std::fs::write(&path, "\n").unwrap();
         crate::support::Ran::from(child.wait_with_output().unwrap())
     };
-    unattributed(&[]).exits(65).says("unattributed: segment ").says("another of your jobs");
+    unattributed(&[])
+        .exits(65)
+        .says("unattributed: segment ")
+        .says("another of your jobs")
+        .says("hint: observe every creator: `shmadm leakcheck --isolate never --trace -- sh -c ");
     unattributed(&["--lenient"]).exits(0).says("unattributed: segment ");
 }
 
