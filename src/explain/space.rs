@@ -9,7 +9,7 @@ use crate::error::{Error, Hint, again, program, shmadm, sysctl};
 use crate::model::{Limits, Needs, Object, Size, State, Tally, counted, enumerate, first_names};
 use crate::query::{
     Filter, Resource, System, add_attachers, caller_limit, count, creator_and_last_user, inventory, may_control,
-    posix_objects, unlinked_objects,
+    posix_usage, unlinked_objects,
 };
 use crate::sys::{self, FileSystem};
 
@@ -89,7 +89,7 @@ pub(super) fn add_full_limits(system: &System, mut error: Error, size: u64, limi
 
 /// Adds whether the inodes or the bytes of a tmpfs are in use (ENOSPC), and by what. `path` is its name for the message.
 pub(crate) fn explain_full_directory(system: &System, error: Error, file: BorrowedFd<'_>, path: &str) -> Error {
-    let objects = objects_on(system, file);
+    let (objects, unlinked) = objects_on(system, file);
     let described = |measure: fn(&Object) -> u64, show: fn(u64) -> String| {
         let nouns = [
             (State::Unlinked, "in unlinked objects"),
@@ -107,7 +107,14 @@ pub(crate) fn explain_full_directory(system: &System, error: Error, file: Borrow
             .cause(format!("all {inodes} inodes of {path} are in use{}", described(|_| 1, |files| files.to_string())))
             .hint("list the oldest files", shmadm("list --posix --sort IDLE --reverse")),
         Ok(Some(FileSystem { size, used: Some(used), .. })) => {
-            let held = described(|object| object.posix().allocated, |bytes| Size(bytes).to_string());
+            let allocated = |object: &Object| object.posix().allocated;
+            let mut held = described(allocated, |bytes| Size(bytes).to_string());
+            let known = objects.iter().filter(|object| object.state == Some(State::Unlinked)).map(allocated).sum();
+            if unlinked > known {
+                let separator = if held.is_empty() { ":" } else { "," };
+                let rest = Size(unlinked - known);
+                held.push_str(&format!("{separator} {rest} in unlinked objects that cannot be inspected"));
+            }
             error
                 .cause(format!("{path} has {} free of {}{held}", Size(size.saturating_sub(used)), Size(size)))
                 .hint("list the objects that take the most memory", shmadm("list --posix --sort RSS --reverse"))
@@ -117,17 +124,18 @@ pub(crate) fn explain_full_directory(system: &System, error: Error, file: Borrow
     error.hint("list those without a name", shmadm("list --unlinked"))
 }
 
-/// Returns the objects on the file system of a file, with their states and users; none if it is not that of the
-/// caller's objects, or if they cannot be listed.
-fn objects_on(system: &System, file: BorrowedFd<'_>) -> Vec<Object> {
+/// Returns the objects on the file system of a file, with their states and users, and the bytes of those without a
+/// name; none if it is not that of the caller's objects, or if they cannot be listed.
+fn objects_on(system: &System, file: BorrowedFd<'_>) -> (Vec<Object>, u64) {
     let needs = Needs::STATE | Needs::ATTACHERS;
     let device = sys::stat_file(file).map(|stat| stat.file.device);
     match system.objects() {
         Ok(directory) if device.is_ok_and(|device| device == directory.device) => {
-            let lists = [posix_objects(system, needs), unlinked_objects(system, needs)];
-            lists.into_iter().flat_map(Result::unwrap_or_default).collect()
+            let Ok((usage, mut objects)) = posix_usage(system, needs) else { return (Vec::new(), 0) };
+            objects.extend(unlinked_objects(system, needs).unwrap_or_default());
+            (objects, usage.unlinked.unwrap_or(0))
         }
-        _ => Vec::new(),
+        _ => (Vec::new(), 0),
     }
 }
 
