@@ -71,13 +71,7 @@ pub(super) fn explain_file(system: &System, error: Error, attempt: &FileAttempt,
         }
         FileAttempt::Resize { descriptor, size } => explain_resize(system, error, *descriptor, *size, errno),
         FileAttempt::Map { descriptor, size, protection, flags } => {
-            let is_shared = flags & libc::MAP_TYPE != libc::MAP_PRIVATE;
-            let writes = is_shared && protection & libc::PROT_WRITE != 0;
-            if errno == Errno::EINVAL && flags & libc::MAP_TYPE == 0 {
-                return error.cause("the flags contain neither MAP_SHARED nor MAP_PRIVATE");
-            }
-            let executes = protection & libc::PROT_EXEC != 0;
-            explain_map(system, error, *descriptor, *size, [writes, executes], errno)
+            explain_map(system, error, *descriptor, *size, *protection, *flags, errno)
         }
     }
 }
@@ -224,7 +218,7 @@ fn explain_resize(system: &System, error: Error, descriptor: i32, size: i64, err
             let shrinks = sys::refer_through(&link).and_then(|file| sys::stat_file(file.as_fd()));
             let shrinks = shrinks.is_ok_and(|stat| size.unsigned_abs() < stat.size);
             let seal = if shrinks { Seal::Shrink } else { Seal::Grow };
-            error.cause(seal_of(&link, &[seal]).unwrap_or_else(|| DENIED.to_owned()))
+            error.cause(denial(&link, &[seal], DENIED))
         }
         Errno::ENOSPC => match sys::refer_through(&link) {
             Ok(file) => explain_full_directory(system, error, file.as_fd(), "the file system"),
@@ -239,14 +233,19 @@ fn explain_map(
     error: Error,
     descriptor: i32,
     size: u64,
-    [writes, executes]: [bool; 2],
+    protection: i32,
+    flags: i32,
     errno: Errno,
 ) -> Error {
+    let writes = protection & libc::PROT_WRITE != 0 && flags & libc::MAP_TYPE != libc::MAP_PRIVATE;
     let thread = system.caller_thread();
     let access = procfs::descriptor_access(system.proc(), thread, descriptor);
     match errno {
         Errno::EBADF => error.cause(format!("{descriptor} is not an open descriptor")),
         Errno::EINVAL if size == 0 => error.cause("the length is 0, and an empty range cannot be mapped"),
+        Errno::EINVAL if flags & libc::MAP_TYPE == 0 => {
+            error.cause("the flags contain neither MAP_SHARED nor MAP_PRIVATE")
+        }
         Errno::EACCES if writes && access == Some(Access::ReadOnly) => {
             error.cause(format!("descriptor {descriptor} is open for reading only, and PROT_WRITE requires O_RDWR"))
         }
@@ -255,21 +254,26 @@ fn explain_map(
         }
         Errno::EPERM => {
             let seals: &[Seal] = if writes { WRITE_SEALS } else { &[] };
-            let sealed = seal_of(&system.proc().join(format!("{thread}/fd/{descriptor}")), seals);
-            let denied = if executes { "the file system is mounted with noexec" } else { DENIED };
-            error.cause(sealed.unwrap_or_else(|| denied.to_owned()))
+            let executes = protection & libc::PROT_EXEC != 0;
+            let otherwise = if executes { "the file system is mounted with noexec" } else { DENIED };
+            error.cause(denial(&system.proc().join(format!("{thread}/fd/{descriptor}")), seals, otherwise))
         }
         _ => explain_mapping_limit(system, error, sys::Address::Any, size, errno),
     }
 }
 
-/// Returns that seals of a file forbid a call; `link` leads to the file.
-fn seal_of(link: &Path, forbidding: &[Seal]) -> Option<String> {
-    let file = sys::refer_through(link).ok()?;
-    // Others have no seals, and opening them can have effects.
-    sys::stat_file(file.as_fd()).ok().filter(FileStat::is_regular)?;
-    let file = sys::open_referred(file.as_fd(), Opening::InspectNow).ok()?;
-    seal_cause(file.as_fd(), forbidding)
+/// Returns why EPERM: a seal of the file, or `otherwise` if it has none of those that forbid the call. `link` leads to
+/// the file.
+fn denial(link: &Path, forbidding: &[Seal], otherwise: &str) -> String {
+    let file = sys::refer_through(link).and_then(|file| {
+        // Only a regular file has seals, and opening another one can have effects.
+        let is_regular = sys::stat_file(file.as_fd())?.is_regular();
+        is_regular.then(|| sys::open_referred(file.as_fd(), Opening::InspectNow)).transpose()
+    });
+    match file {
+        Ok(file) => file.and_then(|file| seal_cause(file.as_fd(), forbidding)).unwrap_or_else(|| otherwise.to_owned()),
+        Err(_) => format!("a seal of the file forbids it, or {otherwise}"),
+    }
 }
 
 /// Adds why the caller may not create or remove a name.
