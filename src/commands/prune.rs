@@ -72,7 +72,8 @@ pub(crate) const MANUAL: Manual = Manual {
             moment, the next one restores the name, unless another object has it now. Names of the form \
             .shmadm-aside#INODE.PID, which objects with very long names get, cannot be restored: prune removes such \
             objects as orphans. Where the kernel or a sandbox grants no leases, an object is removed only if all \
-            processes could be inspected and none uses it, and the report says so. Stores to mapped pages leave no trace in the times of an object.\n\n\
+            processes could be inspected and none uses it, and the report says so. Stores to mapped pages leave no \
+            trace in the times of an object.\n\n\
             The memory that a removal frees is RSS plus SWAP. SIZE is the requested size, which may never have been \
             used.",
 };

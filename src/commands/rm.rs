@@ -29,9 +29,10 @@ pub(crate) const MANUAL: Manual = Manual {
                   running; a status message reports this.\n\n\
                   rm also refuses to remove an object (/NAME) that a process has open or mapped. --force removes \
                   its name; the memory is freed when the last process closes and unmaps it. If rm cannot determine \
-                  whether a process uses the object, it reports the object as unlinked, with the reason. Without --force, rm \
-                  refuses an object that its program keeps between runs or needs while one of its other objects is \
-                  in use (STATE kept). It always refuses an object that has several names (hard links).\n\n\
+                  whether a process uses the object, it reports the object as unlinked, with the reason. Without \
+                  --force, rm refuses an object that its program keeps between runs or needs while one of its other \
+                  objects is in use (STATE kept). It always refuses an object that has several names (hard \
+                  links).\n\n\
                   All names are resolved before anything is removed, and each segment or object is checked again \
                   immediately before its removal. If one fails, the others are still removed.\n\n\
                   --from removes the segments that leakcheck reported as leaked (not the unattributed ones), or the \

@@ -87,7 +87,7 @@ pub(super) fn add_full_limits(system: &System, mut error: Error, size: u64, limi
     }
 }
 
-/// Adds whether the inodes or the bytes of a tmpfs are in use (ENOSPC), and by what. `path` is its name for the message.
+/// Adds whether the inodes or the bytes of a tmpfs are in use (ENOSPC), and by what. `path` is its name in the message.
 pub(crate) fn explain_full_directory(system: &System, error: Error, file: BorrowedFd<'_>, path: &str) -> Error {
     let (objects, unlinked) = objects_on(system, file);
     let described = |measure: fn(&Object) -> u64, show: fn(u64) -> String| {
@@ -102,10 +102,12 @@ pub(crate) fn explain_full_directory(system: &System, error: Error, file: Borrow
         ];
         describe(system, &objects, &nouns, measure, show)
     };
-    let error = match sys::file_system(file) {
-        Ok(Some(FileSystem { inodes, inodes_used: Some(used), .. })) if used >= inodes => error
-            .cause(format!("all {inodes} inodes of {path} are in use{}", described(|_| 1, |files| files.to_string())))
-            .hint("list the oldest files", shmadm("list --posix --sort IDLE --reverse")),
+    let (error, list) = match sys::file_system(file) {
+        Ok(Some(FileSystem { inodes, inodes_used: Some(used), .. })) if used >= inodes => {
+            let held = described(|_| 1, |files| files.to_string());
+            let list = Hint::new("list the oldest files", shmadm("list --posix --sort IDLE --reverse"));
+            (error.cause(format!("all {inodes} inodes of {path} are in use{held}")), list)
+        }
         Ok(Some(FileSystem { size, used: Some(used), .. })) => {
             let allocated = |object: &Object| object.posix().allocated;
             let mut held = described(allocated, |bytes| Size(bytes).to_string());
@@ -115,13 +117,20 @@ pub(crate) fn explain_full_directory(system: &System, error: Error, file: Borrow
                 let rest = Size(unlinked - known);
                 held.push_str(&format!("{separator} {rest} in unlinked objects that cannot be inspected"));
             }
-            error
-                .cause(format!("{path} has {} free of {}{held}", Size(size.saturating_sub(used)), Size(size)))
-                .hint("list the objects that take the most memory", shmadm("list --posix --sort RSS --reverse"))
+            let largest = shmadm("list --posix --sort RSS --reverse");
+            let free = Size(size.saturating_sub(used));
+            let error = error.cause(format!("{path} has {free} free of {}{held}", Size(size)));
+            (error, Hint::new("list the objects that take the most memory", largest))
         }
         _ => return error,
     };
-    error.hint("list those without a name", shmadm("list --unlinked"))
+    // If there are none, they are unknown.
+    let has = |named: bool| objects.is_empty() || objects.iter().any(|it| it.posix().name.is_some() == named);
+    let error = if has(true) { error.with(list) } else { error };
+    match has(false) || unlinked > 0 {
+        true => error.hint("list those without a name", shmadm("list --unlinked")),
+        false => error,
+    }
 }
 
 /// Returns the objects on the file system of a file, with their states and users, and the bytes of those without a

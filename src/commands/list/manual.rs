@@ -27,10 +27,10 @@ pub(crate) const MANUAL: Manual = Manual {
                   or an attached segment shows that its PostgreSQL server is running), kept (its program keeps it \
                   between runs, or needs it while one of its other objects is in use, as PostgreSQL does), orphan \
                   (the process whose pid is in its name has exited, none of the objects that its program needs \
-                  with it is in use, or its name has no pid and every process of its owner started later), unused (none of these). --probe \
-                  replaces most unknown states: it asks the kernel for a write lease on each object without a known \
-                  user, which the kernel grants only if no process has the object open or mapped. A process that \
-                  opens an object at that moment is briefly blocked.\n\n\
+                  with it is in use, or its name has no pid and every process of its owner started later), unused \
+                  (none of these). --probe replaces most unknown states: it asks the kernel for a write lease on \
+                  each object without a known user, which the kernel grants only if no process has the object open \
+                  or mapped. A process that opens an object at that moment is briefly blocked.\n\n\
                   IDLE of a segment is the time since the last attach, detach or change; IDLE of an object is the \
                   time since the latest of its four times. It is empty while the segment or object is in use. \
                   Stores to a mapped object leave no trace, so an object that was used a moment ago can look idle.\n\n\

@@ -87,7 +87,7 @@ fn a_write_to_a_full_file_system_is_explained() {
     let ran = run(["write", "/x", "--fill", "1"]).exits(1);
     ran.says("cannot write object /x at offset 16384: No space left on device (ENOSPC, pwrite)")
         .says("cause: its file system has 0 bytes free of 16 KiB: 16 KiB in ")
-        .says("); the input was written up to this offset\n")
+        .says("); the range up to this offset was written\n")
         .says("hint: list the objects that take the most memory: `shmadm list --posix --sort RSS --reverse`\n");
 }
 
@@ -135,6 +135,10 @@ fn a_full_file_system_is_broken_down_by_state_and_holder() {
         .says("cause: all 4 inodes of /dev/shm are in use: 1 in unlinked objects")
         .says(&format!("1 in objects in use ({user})"))
         .says("hint: list those without a name: `shmadm list --unlinked`\n");
+    std::fs::remove_file("/dev/shm/used").unwrap();
+    std::fs::remove_file("/dev/shm/last").unwrap();
+    let ran = run(["create", "/x", "--size", "1M", "--reserve"]).exits(1);
+    assert!(!ran.stderr.contains("take the most memory"), "no object has a name: {ran:?}");
 }
 
 #[apply(test)]
