@@ -23,6 +23,7 @@ use crate::error::{Error, Hint};
 use crate::render::{escape, escape_json, write_error_json};
 
 pub(crate) use color::Color;
+use color::is_dumb;
 use hints::HintContext;
 pub(crate) use hints::{CommandLine, Part};
 pub(crate) use progress::Progress;
@@ -238,12 +239,13 @@ impl Ui {
         }
     }
 
-    /// Starts a progress bar, if standard error is a terminal and `--quiet` is not given.
+    /// Starts a progress line, which is shown if standard error is a terminal and `--quiet` is not given.
     ///
     /// Nothing else may be printed until it is dropped.
     #[expect(clippy::disallowed_methods, reason = "src/ui.rs writes standard error")]
     pub(crate) fn progress(&self, message: &'static str, total: Option<u64>) -> Progress {
-        Progress::start(!self.quiet && io::stderr().is_terminal(), message, total)
+        let is_visible = !self.quiet && io::stderr().is_terminal() && !is_dumb();
+        Progress::start(is_visible.then(io::stderr), message, total)
     }
 
     /// Prints a message even with `--quiet`, such as the subject of a question.

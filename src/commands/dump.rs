@@ -103,9 +103,9 @@ pub(crate) fn run(args: &DumpArgs, context: &mut Context) -> Result<Exit, Error>
 
 fn send(context: &mut Context, source: &Source) -> Result<(), Error> {
     let whole = Range::within(source.ident().clone(), source.size(), 0, None)?;
-    let mut bar = context.ui.progress("dumping", Some(whole.length()));
+    let mut line = context.ui.progress("dumping", Some(whole.length()));
     let stdout = context.ui.descriptor()?;
-    contents::send(&context.system, source, whole, stdout, false, &mut |bytes| bar.advance(bytes)).map(drop)
+    contents::send(&context.system, source, whole, stdout, false, &mut |bytes| line.advance(bytes)).map(drop)
 }
 
 /// The files of a dump, which appear when both are complete.

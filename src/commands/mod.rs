@@ -106,8 +106,8 @@ impl Context {
 
     /// Shows the progress of `work`, which copies `total` bytes.
     fn with_progress<T>(&self, message: &'static str, total: u64, work: impl FnOnce(Progress<'_>) -> T) -> T {
-        let mut bar = self.ui.progress(message, Some(total));
-        work(&mut |bytes| bar.advance(bytes))
+        let mut line = self.ui.progress(message, Some(total));
+        work(&mut |bytes| line.advance(bytes))
     }
 
     /// Prints failures, merging those that differ only in their segment, and returns the exit.

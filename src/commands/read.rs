@@ -175,8 +175,8 @@ fn print_hex(context: &mut Context, source: &Source, range: Range) -> Result<(),
 }
 
 fn print_raw(args: &ReadArgs, context: &mut Context, source: &Source, range: Range) -> Result<(), Error> {
-    let mut bar = context.ui.progress("reading", Some(range.length()));
-    let mut progress = |bytes| bar.advance(bytes);
+    let mut line = context.ui.progress("reading", Some(range.length()));
+    let mut progress = |bytes| line.advance(bytes);
     let stdout = context.ui.descriptor()?;
     let sent = contents::send(&context.system, source, range, stdout, args.sparse, &mut progress)?;
     if sent < range.length() {

@@ -148,8 +148,8 @@ fn with_enlargement(context: &Context, error: Error, object: &Object, size: u64)
 /// Writes an input. With --sparse, its zeros are kept as holes; if untouched pages cannot be determined, zeros are
 /// written like other bytes.
 fn write(args: &WriteArgs, context: &Context, target: &Source, range: Range, input: &Input) -> Result<Received, Error> {
-    let mut bar = progress(context, input, range);
-    let mut progress = |bytes| bar.advance(bytes);
+    let mut line = progress(context, input, range);
+    let mut progress = |bytes| line.advance(bytes);
     let (to, system) = (target.sink(), &context.system);
     match input {
         Input::File(file, _) if args.sparse => {
@@ -163,7 +163,7 @@ fn write(args: &WriteArgs, context: &Context, target: &Source, range: Range, inp
     Ok(Received { written: range.length(), more: false })
 }
 
-/// Starts a progress bar; none for input typed on a terminal.
+/// Starts a progress line; none for input typed on a terminal.
 fn progress(context: &Context, input: &Input, range: Range) -> Progress {
     let total = match input {
         Input::File(file, None) if file.is_terminal() => return Progress::hidden(),

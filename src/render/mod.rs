@@ -53,7 +53,7 @@ pub(crate) use fields::{fields, write_fields};
 pub(crate) use file_users::{FILE_USERS, USERS_BY_PLACE, USERS_BY_PROCESS, UsedFile};
 pub(crate) use files::{BOTH, FILE, FILE_DEFAULT, FILE_DROP_ORDER, FILE_UNLINKED, NAMESPACE, file_record};
 pub(crate) use hexdump::{HexDump, write_hex};
-pub(crate) use human::{TimeStyle, duration};
+pub(crate) use human::{TimeStyle, duration, size as human_size};
 pub(crate) use identities::{IDENTITIES, IdentityRow};
 pub(crate) use json::{begin_report, write_error_json, write_report, write_within_string};
 pub(crate) use junit::write_junit;

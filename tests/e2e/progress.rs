@@ -1,4 +1,4 @@
-//! Progress bars on a terminal, and that they are erased. A bar appears after a fixed time; to be independent of the
+//! Progress lines on a terminal, and that they are erased. One appears after a fixed time; to be independent of the
 //! machine's speed, the tests stop the program until that time is over.
 
 use std::fs::File;
@@ -15,16 +15,16 @@ use crate::vanish::{Call, Stopped};
 
 /// The width of the terminal.
 const COLUMNS: u16 = 70;
-/// Slightly more than the delay after which a bar appears.
+/// Slightly more than the delay after which progress is shown.
 const LONG: Duration = Duration::from_millis(1200);
 /// A size that is processed in two pieces by one thread.
 const TWO_PIECES: usize = 512 << 10;
 
 #[apply(test)]
-fn a_bar_is_erased_before_any_other_output() {
+fn progress_is_erased_before_any_other_output() {
     let id = oracle::create(0, 1 << 30, 0o600);
     let (mut terminal, mut input) = writing(&[&id.to_string()]);
-    while !terminal.shows("B/s") {
+    while !terminal.shows("/s") {
         input.write_all(&[1; 4096]).unwrap();
     }
     drop(input);
@@ -36,10 +36,10 @@ fn a_bar_is_erased_before_any_other_output() {
 }
 
 #[apply(test)]
-fn ctrl_c_erases_the_bar_and_detaches() {
+fn ctrl_c_erases_the_progress_and_detaches() {
     let id = oracle::create(0, 1 << 30, 0o600);
     let (mut terminal, mut input) = writing(&[&id.to_string()]);
-    while !terminal.shows("B/s") {
+    while !terminal.shows("/s") {
         input.write_all(&[1; 4096]).unwrap();
     }
     terminal.type_in("\u{3}");
@@ -50,7 +50,7 @@ fn ctrl_c_erases_the_bar_and_detaches() {
 }
 
 #[apply(test)]
-fn no_bar_with_quiet_or_without_a_terminal() {
+fn no_progress_with_quiet_or_without_a_terminal() {
     let id = oracle::create(0, 1 << 30, 0o600).to_string();
     let (terminal, mut input) = writing(&[&id, "--quiet"]);
     let held_up = |input: &mut dyn Write| {
@@ -74,7 +74,7 @@ fn no_bar_with_quiet_or_without_a_terminal() {
 }
 
 #[apply(test)]
-fn reading_shows_a_bar_only_on_standard_error() {
+fn reading_shows_progress_only_on_standard_error() {
     let id = oracle::create(0, 64 << 20, 0o600);
     Attached::new(id).write(0, &[7; 64 << 20]);
     let mut command = shmadm();
@@ -85,14 +85,14 @@ fn reading_shows_a_bar_only_on_standard_error() {
     let mut read = Vec::new();
     output.by_ref().take(4096).read_to_end(&mut read).unwrap();
     wait_for("the second to be over", || begin.elapsed() > LONG);
-    while !terminal.shows("B/s") {
-        assert!(begin.elapsed() < PATIENCE, "no bar");
+    while !terminal.shows("/s") {
+        assert!(begin.elapsed() < PATIENCE, "no progress");
         output.by_ref().take(4096).read_to_end(&mut read).unwrap();
     }
     output.read_to_end(&mut read).unwrap();
     assert!(read == [7; 64 << 20]);
     let (code, shown) = terminal.end();
-    assert!(shown.contains("reading ") && shown.contains("/64.00 MiB"), "{shown:?}");
+    assert!(shown.contains("reading ") && shown.contains("/64M"), "{shown:?}");
     assert_eq!((code, screen(&shown)), (Some(0), Vec::new()));
 }
 
@@ -104,7 +104,7 @@ fn dump_and_restore_show_their_phase() {
     let path = directory.path().join("dump").to_string_lossy().into_owned();
     let dump = ["dump", "0x4d2", "--output", &path];
     let (shown, said) = held_up(1, &dump);
-    assert!(shown.contains("dumping [") && shown.contains("/512.00 KiB"), "{shown:?}");
+    assert!(shown.contains("dumping [") && shown.contains("/512K"), "{shown:?}");
     assert!(said.len() <= 4 && said.concat().starts_with("dumped segment 0 (key 0x000004d2, 512 KiB)"), "{said:?}");
     oracle::remove(id);
     for (nth, doing) in [(1, "verifying ["), (3, "restoring [")] {
@@ -164,7 +164,7 @@ fn all_of(mut master: File) -> String {
     String::from_utf8(shown).unwrap()
 }
 
-/// Returns the lines that remain on the screen of a simple terminal; a bar's lines do not wrap.
+/// Returns the lines that remain on the screen of a simple terminal; a progress line does not wrap.
 fn screen(shown: &str) -> Vec<String> {
     let mut lines = vec![String::new()];
     let mut row = 0;
