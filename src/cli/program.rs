@@ -117,7 +117,8 @@ fn with_arguments(command: clap::Command) -> clap::Command {
     };
     let examples: String = manual.examples.iter().map(|(line, what)| format!("\n  {line}\n      {what}")).collect();
     let command = arguments(command).about(manual.summary).mut_subcommands(with_globals);
-    let more = command.get_after_help().map(|more| format!("{more}\n\n")).unwrap_or_default();
+    // `ansi` does not search the text for control sequences.
+    let more = command.get_after_help().map(|more| format!("{}\n\n", more.ansi())).unwrap_or_default();
     let codes = match exit_codes {
         ExitCodes::Standard => format!("\n\n{EXIT_CODES}"),
         ExitCodes::Diff => "\n\nExit codes: 0 same, 1 different, 2 failure".to_owned(),

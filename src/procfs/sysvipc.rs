@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::path::Path;
-use std::str::{FromStr, SplitAsciiWhitespace};
+use std::str::FromStr;
 
 use super::{Lines, ProcError};
 use crate::model::{Key, Mode, Object, ObjectKind, ShmId, Stamp, SysV};
@@ -44,12 +44,19 @@ fn open(path: &Path) -> Result<Lines<'_, File>, ProcError> {
 }
 
 /// Returns the fields of a row, separated by spaces: wide numbers overflow their columns. The kernel writes only ASCII.
-fn fields(line: &[u8]) -> SplitAsciiWhitespace<'_> {
-    std::str::from_utf8(line).unwrap_or_default().split_ascii_whitespace()
+fn fields(line: &[u8]) -> impl Iterator<Item = &str> {
+    let mut rest = std::str::from_utf8(line).unwrap_or_default();
+    // Half of a row are spaces, which str::split_ascii_whitespace() would turn into empty fields first.
+    std::iter::from_fn(move || {
+        rest = rest.trim_ascii_start();
+        let (field, others) = rest.split_at(rest.bytes().position(|byte| byte == b' ').unwrap_or(rest.len()));
+        rest = others;
+        (!field.is_empty()).then_some(field)
+    })
 }
 
 fn parse_row(line: &[u8]) -> Option<Object> {
-    fn next<T: FromStr>(fields: &mut SplitAsciiWhitespace<'_>) -> Option<T> {
+    fn next<'a, T: FromStr>(fields: &mut impl Iterator<Item = &'a str>) -> Option<T> {
         fields.next()?.parse().ok()
     }
     // 0 means no process, or one outside this pid namespace.

@@ -121,7 +121,7 @@ fn fit<R>(shown: &mut Vec<Shown<'_, R>>, width: usize, droppable: &[&str]) {
 
 /// Returns a row with each text shortened and padded to the width of its column.
 fn line<R>(shown: &[Shown<'_, R>], row: &[Cow<'_, str>], ellipsis: &str) -> String {
-    let mut line = String::new();
+    let mut line = String::with_capacity(shown.iter().map(|shown| shown.width + GAP).sum());
     for Shown { column, index, width: widest, .. } in shown {
         let mut text = Cow::Borrowed(&*row[*index]);
         if width(&text) > *widest {
