@@ -36,14 +36,14 @@ impl Keep {
 pub(super) fn reason_to_keep(system: &System, seen: &Object) -> Result<Option<Keep>, Error> {
     let product = product(seen);
     let cleanup = || {
-        let cleanup = seen.posix().cleanup.as_deref()?;
+        let cleanup = seen.posix().rule.cleanup.as_deref()?;
         Some(Hint::new(format!("let {product} clean up"), program(cleanup)))
     };
-    if seen.posix().keep {
+    if seen.posix().rule.keep {
         return Ok(Some(Keep { reason: keeps(seen), cause: None, cleanup: cleanup() }));
     }
     let Some(used) = needed_by(system, &[seen])?.pop().flatten() else { return Ok(None) };
-    let (needed, claim) = (used.ident(), used.posix().claim);
+    let (needed, claim) = (used.ident(), used.posix().family.claim);
     let others_in_use = format!("it is kept while other objects of {product} are in use");
     let (reason, cause) = match claim {
         _ if used.is_in_use() => (others_in_use, format!("{needed}: {}", describe_users(system, &used))),
@@ -77,7 +77,7 @@ pub(super) fn directory_refusal(system: &System, seen: &Object) -> Error {
         Error::new(Kind::Failed, format!("\"{}\" is not a shared memory object: it is a directory", ident.argument()))
             .target(ident.argument())
             .hint("list the processes that use files in it", shmadm("who").arg(ident.typed()));
-    if seen.posix().keep {
+    if seen.posix().rule.keep {
         return error.cause(keeps(seen));
     }
     match (system.objects(), &seen.posix().name) {

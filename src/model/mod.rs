@@ -5,6 +5,7 @@ mod descriptor;
 mod difference;
 mod duration;
 mod extent;
+mod family;
 mod ident;
 mod identity;
 mod key;
@@ -37,6 +38,7 @@ pub(crate) use descriptor::is_descriptor;
 pub(crate) use difference::{Change, Changed, Difference};
 pub(crate) use duration::parse_duration;
 pub(crate) use extent::{Extent, Residence};
+pub(crate) use family::{Claim, Family, Rule};
 pub(crate) use ident::{Ident, Scope, ShmId};
 pub(crate) use identity::{Confidence, Evidence, Identification};
 pub(crate) use key::Key;
@@ -55,7 +57,7 @@ pub(crate) use needs::Needs;
 pub(crate) use number::{is_decimal, parse_byte, parse_count, parse_hex, parse_integer, parse_pid};
 pub(crate) use object::{Identity, Object, ObjectKind, SysV};
 pub(crate) use posix::{
-    Claim, Device, FileId, FileKind, FileMapping, FileStat, FileTime, FileType, FileUser, FileUsers, How, Posix,
+    Device, FileId, FileKind, FileMapping, FileStat, FileTime, FileType, FileUser, FileUsers, How, Posix,
     SEMAPHORE_SIZE,
 };
 pub(crate) use seal::Seal;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
-use super::{Access, HiddenBy, ObjectName, Seal, Stamp, describe_process, first_names, named};
+use super::{Access, Family, HiddenBy, ObjectName, Rule, Seal, Stamp, describe_process, first_names, named};
 
 /// The device and inode of a file, which identify it as long as it exists. Displayed as `0:27:4`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -217,20 +217,10 @@ pub(crate) struct Posix {
     pub(crate) waiters: Option<u32>,
     /// The seals of a memfd.
     pub(crate) seals: Option<Vec<Seal>>,
-    /// That program's own command that cleans up.
-    pub(crate) cleanup: Option<Arc<str>>,
-    /// Whether that program keeps it between runs.
-    pub(crate) keep: bool,
-    /// A name for the objects that this program needs as long as one of them is in use, unique within the directory.
-    pub(crate) family: Option<Arc<str>>,
-    /// Whether one of these is in use; `None` if that is unknown.
-    pub(crate) family_in_use: Option<bool>,
-    /// Whether something other than names proves that these are the program's.
-    pub(crate) is_proven: bool,
-    /// Whether the program keeps it locked while it uses the others.
-    pub(crate) is_lock: bool,
-    /// What shows that the program is running.
-    pub(crate) claim: Option<Claim>,
+    /// What the rule of its program says; the default without a rule.
+    pub(crate) rule: Rule,
+    /// What is known of its family.
+    pub(crate) family: Family,
     /// The pid of the creator, if the name contains it or a segment that names it does.
     pub(crate) maker: Option<i32>,
     /// Whether only its device, inode and a mapping are known, because the caller may not read its attributes.
@@ -259,12 +249,12 @@ impl Posix {
 
     /// Returns whether its program may need it even though no process uses it.
     pub(crate) fn is_kept(&self) -> bool {
-        self.keep || (self.family.is_some() && self.family_in_use != Some(false))
+        self.rule.keep || (self.rule.family.is_some() && self.family.in_use != Some(false))
     }
 
     /// Returns whether only its name suggests the program: nothing in its family proves it.
     pub(crate) fn is_forged(&self) -> bool {
-        self.family.is_some() && !self.is_proven
+        self.rule.family.is_some() && !self.family.is_proven
     }
 
     /// Returns the latest of its four times. Stores to mapped pages change none of them.
@@ -272,15 +262,6 @@ impl Posix {
         let FileStat { btime, atime, mtime, ctime, .. } = self.stat;
         atime.max(mtime).max(ctime).max(btime.unwrap_or_default()).stamp()
     }
-}
-
-/// What shows that the program of a family is running, whether or not a process uses one of its objects.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Claim {
-    /// A lock file of the family is locked.
-    Lock,
-    /// A segment that names an object of the family is attached.
-    Segment,
 }
 
 named! {

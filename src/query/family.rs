@@ -12,15 +12,15 @@ use super::host::System;
 use super::inventory;
 use super::postgres::{self, is_of_server};
 use super::state::state;
-use crate::model::{Claim, Device, FileId, Needs, Object, Posix};
+use crate::model::{Claim, Device, Family, FileId, Needs, Object};
 use crate::procfs;
 
-/// A family, and the file system in which it is.
-type Key = (Device, Arc<str>);
+/// The name of a family, and the file system in which it is.
+type FamilyKey = (Device, Arc<str>);
 
-fn key(object: &Object) -> Option<Key> {
+fn key(object: &Object) -> Option<FamilyKey> {
     let posix = object.as_posix()?;
-    Some((posix.file().device, posix.family.clone()?))
+    Some((posix.file().device, posix.rule.family.clone()?))
 }
 
 /// Returns the other objects in the families of some objects, without users and states. The directory is read only if
@@ -60,28 +60,18 @@ pub(super) fn judge<'a>(system: &System, objects: impl IntoIterator<Item = &'a m
 
 /// Adds a claim to the lock files that are locked, and removes earlier claims.
 fn add_locks(system: &System, objects: &mut [&mut Object]) {
-    let has_locks = objects.iter().any(|object| object.posix().is_lock);
+    let has_locks = objects.iter().any(|object| object.posix().rule.is_lock);
     let locked = if has_locks { procfs::locked_files(system.proc()) } else { HashSet::new() };
     for posix in objects.iter_mut().map(|object| object.posix_mut()) {
-        if posix.claim == Some(Claim::Segment) {
+        if posix.family.claim == Some(Claim::Segment) {
             posix.maker = None;
         }
-        posix.claim = (posix.is_lock && locked.contains(&posix.file())).then_some(Claim::Lock);
+        posix.family.claim = (posix.rule.is_lock && locked.contains(&posix.file())).then_some(Claim::Lock);
     }
 }
 
-/// What is known of a family.
-#[derive(Clone, Copy, Debug, Default)]
-struct Family {
-    /// `None` if that is unknown.
-    in_use: Option<bool>,
-    /// Whether more than names shows that it is its program's.
-    is_proven: bool,
-    claim: Option<Claim>,
-}
-
 #[derive(Debug, Default)]
-pub(super) struct Families(HashMap<Key, Family>);
+pub(super) struct Families(HashMap<FamilyKey, Family>);
 
 impl Families {
     /// Judges families by all their objects.
@@ -89,15 +79,12 @@ impl Families {
         let mut families = HashMap::new();
         for object in objects {
             let Some(key) = key(object) else { continue };
-            let Posix { is_proven, claim, .. } = *object.posix();
+            let Family { claim, is_proven, .. } = object.posix().family;
             let in_use = if claim.is_some() { Some(true) } else { object.posix().in_use() };
-            let one = Family { in_use, is_proven, claim };
-            let add = |all: &mut Family| {
-                all.in_use = either(all.in_use, in_use);
-                all.is_proven |= is_proven;
-                all.claim = all.claim.or(claim);
-            };
-            families.entry(key).and_modify(add).or_insert(one);
+            let all = families.entry(key).or_insert(Family { in_use: Some(false), ..Family::default() });
+            all.in_use = either(all.in_use, in_use);
+            all.is_proven |= is_proven;
+            all.claim = all.claim.or(claim);
         }
         Self(families)
     }
@@ -111,9 +98,7 @@ impl Families {
         if key(object).is_none() {
             return;
         }
-        let family = self.get(object);
-        let posix = object.posix_mut();
-        (posix.family_in_use, posix.is_proven, posix.claim) = (family.in_use, family.is_proven, family.claim);
+        object.posix_mut().family = self.get(object);
         if object.state.is_some() {
             object.state = Some(state(system, object));
         }

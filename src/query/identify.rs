@@ -54,10 +54,10 @@ fn identify_object(system: &System, object: &Object, posix: &Posix) -> Option<Id
     if is_used_by(system, product, &users.unwrap_or_default()) {
         evidence.push(Evidence::Users);
     }
-    if posix.claim == Some(Claim::Lock) {
+    if posix.family.claim == Some(Claim::Lock) {
         evidence.push(Evidence::Lock);
     }
-    let (maker, is_named) = (posix.maker, posix.claim == Some(Claim::Segment) && posix.maker.is_some());
+    let (maker, is_named) = (posix.maker, posix.family.claim == Some(Claim::Segment) && posix.maker.is_some());
     if is_named || directory.is_some_and(|directory| begins_with(directory, name, &posix.stat, product.magic)) {
         evidence.push(Evidence::Content);
     }

@@ -229,22 +229,22 @@ pub(crate) fn probe(system: &System, objects: &mut [Object]) {
 /// use. Takes leases.
 pub(crate) fn needed_by(system: &System, objects: &[&Object]) -> Result<Vec<Option<Object>>, QueryError> {
     let mut family: Vec<Object> =
-        objects.iter().filter(|object| object.posix().family.is_some()).copied().cloned().collect();
+        objects.iter().filter(|object| object.posix().rule.family.is_some()).copied().cloned().collect();
     family.extend(relatives(system, &family)?);
     scan_users(system, &mut family, NEEDS_SCAN)?;
     ask_leases(system, &mut family);
     judge(system, &mut family);
     let need = |object: &&Object| {
-        let name = object.posix().family.as_ref()?;
-        let members = || family.iter().filter(|member| member.posix().family.as_ref() == Some(name));
+        let name = object.posix().rule.family.as_ref()?;
+        let members = || family.iter().filter(|member| member.posix().rule.family.as_ref() == Some(name));
         let is_itself = |member: &&Object| member.file() == object.file();
         if members().find(is_itself)?.is_in_use() {
             return None;
         }
         // A lock file says the most about the program.
-        let used = members().filter(|member| member.is_in_use()).max_by_key(|member| member.posix().is_lock);
+        let used = members().filter(|member| member.is_in_use()).max_by_key(|member| member.posix().rule.is_lock);
         let unknown = || members().find(|member| !is_itself(member) && member.posix().in_use().is_none());
-        let is_named = |member: &&Object| member.posix().claim == Some(Claim::Segment);
+        let is_named = |member: &&Object| member.posix().family.claim == Some(Claim::Segment);
         let named = || members().filter(is_named).max_by_key(|member| member.posix().maker);
         used.or_else(unknown).or_else(named).cloned()
     };

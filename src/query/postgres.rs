@@ -60,7 +60,7 @@ pub(super) fn add_claims<'a>(system: &System, objects: impl IntoIterator<Item = 
         for object in objects.iter_mut().filter(|object| object.uid == segment.sysv().cuid) {
             let posix = object.posix_mut();
             if posix.name.as_ref().is_some_and(|own| own.file_name() == name.as_str()) {
-                (posix.claim, posix.maker) = (Some(Claim::Segment), creator);
+                (posix.family.claim, posix.maker) = (Some(Claim::Segment), creator);
             }
         }
     }

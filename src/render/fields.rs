@@ -90,7 +90,7 @@ fn file_fields(
     let known = |text: String| if posix.lacks_attributes { "unknown".to_owned() } else { text };
     let when = |stamp| known(time(stamp, style.time, style.now));
     let optional = |value: Option<String>, missing: &str| value.unwrap_or_else(|| missing.to_owned());
-    let source = if posix.claim == Some(Claim::Segment) { "its segment" } else { "its name" };
+    let source = if posix.family.claim == Some(Claim::Segment) { "its segment" } else { "its name" };
     let mut fields = vec![
         ("Name", optional(posix.name.as_ref().map(ToString::to_string), "none (unlinked)")),
         ("Object", posix.file().to_string()),
@@ -130,7 +130,7 @@ fn file_fields(
         ("State", state(object)),
         ("Mount namespace", optional(posix.mnt_ns.map(|number| number.to_string()), "unknown")),
     ]);
-    let cleanup = posix.cleanup.as_deref().filter(|_| object.can_be_cleaned_up(posix.keep));
+    let cleanup = posix.rule.cleanup.as_deref().filter(|_| object.can_be_cleaned_up(posix.rule.keep));
     fields.extend(cleanup.map(|command| ("Clean-up command", command.to_owned())));
     fields
 }

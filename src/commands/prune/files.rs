@@ -33,7 +33,7 @@ pub(super) fn list(args: &PruneArgs, context: &Context, filter: &Filter) -> Resu
 
 fn can_be_removed(object: &Object) -> bool {
     let posix = object.posix();
-    !object.is_directory() && posix.stat.links == 1 && !posix.keep
+    !object.is_directory() && posix.stat.links == 1 && !posix.rule.keep
 }
 
 /// The period during which no process may open an object that only `--unattached` selects.
@@ -116,14 +116,16 @@ pub(super) fn reason(state: Option<State>, posix: &Posix) -> String {
     let maker = posix.maker.map(|pid| format!("creator pid {pid}"));
     let creation = match (state, maker) {
         (Some(State::Orphan), Some(maker)) => format!("; {maker} has exited"),
-        (Some(State::Orphan), None) if posix.is_proven => "; no other object of its program is in use".to_owned(),
+        (Some(State::Orphan), None) if posix.family.is_proven => {
+            "; no other object of its program is in use".to_owned()
+        }
         (Some(State::Orphan), None) => "; every process of its owner started later".to_owned(),
         (Some(State::Idle), Some(maker)) => format!(", but {maker} is running"),
         _ => "; nothing shows which process created it".to_owned(),
     };
     let is_leased = posix.users.as_ref().is_some_and(|users| users.lease == Some(true));
     let evidence = if is_leased { "" } else { " according to a scan of all processes" };
-    let cleanup = posix.cleanup.as_deref().filter(|_| !posix.is_forged());
+    let cleanup = posix.rule.cleanup.as_deref().filter(|_| !posix.is_forged());
     let cleanup = cleanup.map(|command| format!("; its program cleans up with `{command}`")).unwrap_or_default();
     format!("not in use{evidence}{creation}{cleanup}")
 }

@@ -20,7 +20,7 @@ impl PruneArgs {
                 _ if !of_any_age => Some(Keep::OtherOwner),
                 _ if object.is_directory() => Some(Keep::Directory),
                 _ if object.is_in_use() => Some(Keep::InUse),
-                _ if posix.keep => Some(Keep::Persistent),
+                _ if posix.rule.keep => Some(Keep::Persistent),
                 Some(State::Kept | State::Idle) if posix.is_kept() => Some(Keep::Persistent),
                 _ if posix.stat.links > 1 => Some(Keep::Linked),
                 _ if !aged => Some(Keep::Young),

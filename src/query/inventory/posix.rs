@@ -9,7 +9,8 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use super::tree::{self, open_listed};
 use crate::model::{
-    FileId, FileKind, FileStat, FileType, Mode, Needs, Object, ObjectKind, ObjectName, Posix, SEMAPHORE_SIZE, Scope,
+    FileId, FileKind, FileStat, FileType, Mode, Needs, Object, ObjectKind, ObjectName, Posix, Rule, SEMAPHORE_SIZE,
+    Scope,
 };
 use crate::query::failure::QueryError;
 use crate::query::host::{ObjectDirectory, System};
@@ -107,11 +108,10 @@ fn object(
     let found = system.rules().find(&name, stat, directory.is_huge);
     if let Some(Recognized { product, maker, unit, is_lock }) = found {
         object.product = Some(product.id.clone());
-        (posix.maker, posix.keep) = (maker, product.keep);
-        posix.cleanup = product.cleanup.clone();
-        posix.family = product.family(stat.uid, unit);
-        posix.is_lock = is_lock;
-        posix.is_proven = posix.family.is_some() && (is_lock || begins_with(directory, &name, stat, product.magic));
+        posix.maker = maker;
+        let (cleanup, family) = (product.cleanup.clone(), product.family(stat.uid, unit));
+        posix.family.is_proven = family.is_some() && (is_lock || begins_with(directory, &name, stat, product.magic));
+        posix.rule = Rule { cleanup, keep: product.keep, family, is_lock };
     }
     posix.name = Some(name);
     object
