@@ -19,7 +19,7 @@ use crate::model::path_text;
 use crate::process::{
     caught_signal, enter_namespace, name_for_nsenter, pid_of, stdout_is_closed, survive_file_size_limit,
 };
-use crate::query::{DEV_SHM, ObjectsPlace, System, can_become_root};
+use crate::query::{DEV_SHM, ObjectsLocation, System, can_become_root};
 use crate::render::{Format, unknown_line};
 use crate::ui::{Color, Ui};
 
@@ -118,10 +118,10 @@ fn system(globals: &Globals) -> Result<System, Error> {
     let path = globals.dir.clone();
     let system = match (globals.ns.as_deref().map(pid_of), path) {
         (Some(Some(pid)), path) => {
-            system.with_objects_in(ObjectsPlace::Process(pid, path.unwrap_or_else(|| DEV_SHM.into())))
+            system.with_objects_in(ObjectsLocation::Process(pid, path.unwrap_or_else(|| DEV_SHM.into())))
         }
-        (_, Some(path)) => system.with_objects_in(ObjectsPlace::Path(path)),
-        (Some(None), None) => system.with_objects_in(ObjectsPlace::Unknown),
+        (_, Some(path)) => system.with_objects_in(ObjectsLocation::Path(path)),
+        (Some(None), None) => system.with_objects_in(ObjectsLocation::Unknown),
         (None, None) => system,
     };
     if globals.dir.is_some() {

@@ -6,14 +6,14 @@ use crate::model::{Claim, Object};
 use crate::query::{System, needed_by};
 
 /// Why an object is kept, whether it is in use or not.
-pub(super) struct Keep {
+pub(super) struct Need {
     reason: String,
     cause: Option<String>,
     /// How its program removes it.
     cleanup: Option<Hint>,
 }
 
-impl Keep {
+impl Need {
     /// Returns the refusal to remove an object for this reason only.
     pub(super) fn refusal(self, seen: &Object) -> Error {
         let ident = seen.ident();
@@ -33,14 +33,14 @@ impl Keep {
 }
 
 /// Returns why the program of an object needs it; `None` if it may be removed.
-pub(super) fn reason_to_keep(system: &System, seen: &Object) -> Result<Option<Keep>, Error> {
+pub(super) fn reason_to_keep(system: &System, seen: &Object) -> Result<Option<Need>, Error> {
     let product = product(seen);
     let cleanup = || {
         let cleanup = seen.posix().rule.cleanup.as_deref()?;
         Some(Hint::new(format!("let {product} clean up"), program(cleanup)))
     };
     if seen.posix().rule.keep {
-        return Ok(Some(Keep { reason: keeps(seen), cause: None, cleanup: cleanup() }));
+        return Ok(Some(Need { reason: keeps(seen), cause: None, cleanup: cleanup() }));
     }
     let Some(used) = needed_by(system, &[seen])?.pop().flatten() else { return Ok(None) };
     let (needed, claim) = (used.ident(), used.posix().family.claim);
@@ -59,7 +59,7 @@ pub(super) fn reason_to_keep(system: &System, seen: &Object) -> Result<Option<Ke
     };
     // A program with lock files does not clean up what it uses.
     let cleanup = if claim == Some(Claim::Lock) { cleanup() } else { None };
-    Ok(Some(Keep { reason, cause: Some(cause), cleanup }))
+    Ok(Some(Need { reason, cause: Some(cause), cleanup }))
 }
 
 fn product(object: &Object) -> &str {

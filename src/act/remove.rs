@@ -36,12 +36,12 @@ pub(crate) struct Removal {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Removed {
     pub(crate) outcome: Outcome,
-    pub(crate) evidence: Evidence,
+    pub(crate) evidence: UseEvidence,
 }
 
 /// What shows whether something was in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Evidence {
+pub(crate) enum UseEvidence {
     /// The attachments that the kernel counts, or the write lease.
     Kernel,
     /// A scan of all processes, since no lease could be taken.
@@ -52,17 +52,17 @@ pub(crate) enum Evidence {
 
 impl From<Outcome> for Removed {
     fn from(outcome: Outcome) -> Self {
-        Self { outcome, evidence: Evidence::Kernel }
+        Self { outcome, evidence: UseEvidence::Kernel }
     }
 }
 
 impl Removed {
     /// Returns the result for an object whose name is removed; `None` if it is unknown whether a process uses it.
-    pub(super) fn name(is_used: Option<bool>, evidence: Evidence) -> Self {
+    pub(super) fn name(is_used: Option<bool>, evidence: UseEvidence) -> Self {
         match is_used {
             Some(false) => Self { outcome: Outcome::Destroyed, evidence },
             Some(true) => Self { outcome: Outcome::Unlinked, evidence },
-            None => Self { outcome: Outcome::Unlinked, evidence: Evidence::None },
+            None => Self { outcome: Outcome::Unlinked, evidence: UseEvidence::None },
         }
     }
 
@@ -70,8 +70,8 @@ impl Removed {
     /// lease.
     pub(crate) fn evidence(self) -> &'static str {
         match self.evidence {
-            Evidence::Scan => ": its write lease cannot be taken, and a scan of all processes found no user",
-            Evidence::Kernel | Evidence::None => "",
+            UseEvidence::Scan => ": its write lease cannot be taken, and a scan of all processes found no user",
+            UseEvidence::Kernel | UseEvidence::None => "",
         }
     }
 }
@@ -169,7 +169,7 @@ fn has_only_own_holders(system: &System, object: &Object) -> bool {
 
 /// Why [`clean`] keeps a segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Kept {
+pub(crate) enum KeepReason {
     AlreadyRemoved,
     /// The id belongs to another segment, or its owner, mode or key was changed.
     Changed,
@@ -182,7 +182,7 @@ pub(crate) enum Kept {
     File(Failure),
 }
 
-impl Kept {
+impl KeepReason {
     /// Returns the reason, for one segment or object or several.
     pub(crate) fn reason(self) -> String {
         match self {
@@ -199,7 +199,7 @@ impl Kept {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Cleaned {
     Removed(Removed),
-    Kept(Kept),
+    Kept(KeepReason),
 }
 
 /// Removes a segment if nothing about it has changed since it was seen.
@@ -209,10 +209,10 @@ pub(crate) enum Cleaned {
 pub(crate) fn clean(system: &System, seen: &Object, dry_run: bool) -> Result<Cleaned, Error> {
     let id = seen.sysv().id;
     let kept = |now: Option<&Object>| match now {
-        None => Some(Kept::AlreadyRemoved),
-        Some(now) if !now.is_same_segment(seen) || !now.has_same_attributes(seen) => Some(Kept::Changed),
-        Some(now) if now.sysv().nattch > 0 || now.sysv().dest => Some(Kept::Attached),
-        Some(now) if now.sysv().usage() != seen.sysv().usage() => Some(Kept::Used),
+        None => Some(KeepReason::AlreadyRemoved),
+        Some(now) if !now.is_same_segment(seen) || !now.has_same_attributes(seen) => Some(KeepReason::Changed),
+        Some(now) if now.sysv().nattch > 0 || now.sysv().dest => Some(KeepReason::Attached),
+        Some(now) if now.sysv().usage() != seen.sysv().usage() => Some(KeepReason::Used),
         Some(_) => None,
     };
     let first = lookup(system, id, Needs::empty())?;
@@ -221,7 +221,7 @@ pub(crate) fn clean(system: &System, seen: &Object, dry_run: bool) -> Result<Cle
     }
     let state = state_now(system, seen);
     if Some(state) != seen.state {
-        return Ok(Cleaned::Kept(Kept::State(state)));
+        return Ok(Cleaned::Kept(KeepReason::State(state)));
     }
     if dry_run {
         return would_remove(system, seen).map(|outcome| Cleaned::Removed(outcome.into())).map_err(would_fail);
@@ -231,7 +231,7 @@ pub(crate) fn clean(system: &System, seen: &Object, dry_run: bool) -> Result<Cle
         return Ok(Cleaned::Kept(reason));
     }
     match remove_now(system, id) {
-        Err(error) if error.kind == Kind::NotFound => Ok(Cleaned::Kept(Kept::AlreadyRemoved)),
+        Err(error) if error.kind == Kind::NotFound => Ok(Cleaned::Kept(KeepReason::AlreadyRemoved)),
         outcome => outcome.map(|outcome| Cleaned::Removed(outcome.into())),
     }
 }

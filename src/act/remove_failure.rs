@@ -2,7 +2,7 @@
 
 use nix::errno::Errno;
 
-use super::remove::Kept;
+use super::remove::KeepReason;
 use super::remove_file::{check_directory, may_unlink};
 use crate::error::{Error, Kind, again, program, shmadm};
 use crate::explain::{
@@ -40,8 +40,8 @@ impl Failure {
     /// Returns the reason, for one object or several.
     pub(super) fn reason(self) -> String {
         match self {
-            Self::Gone | Self::Unnamed => Kept::AlreadyRemoved.reason(),
-            Self::Changed => Kept::Changed.reason(),
+            Self::Gone | Self::Unnamed => KeepReason::AlreadyRemoved.reason(),
+            Self::Changed => KeepReason::Changed.reason(),
             Self::Linked(links) => format!("{links} names (hard links)"),
             Self::InUse => "in use".to_owned(),
             Self::Needed => "kept while other objects of the same program are in use".to_owned(),

@@ -24,7 +24,7 @@ use nix::unistd::geteuid;
 use super::aside::{aside_by_inode, aside_name};
 use super::needed_file::reason_to_keep;
 use super::plan::would_fail;
-use super::remove::{Cleaned, Evidence, Kept, Removal, Removed};
+use super::remove::{Cleaned, KeepReason, Removal, Removed, UseEvidence};
 use super::remove_failure::Failure;
 use crate::error::Error;
 use crate::explain::missing_file;
@@ -50,15 +50,15 @@ pub(super) fn remove_file(system: &System, seen: &Object, how: Removal) -> Resul
         _ => Ok(remove_unused(system, &[seen], |_| true)?.pop().unwrap_or(Err(Failure::Gone))),
     };
     if !how.force
-        && let Some(keep) = reason_to_keep(system, seen)?
+        && let Some(need) = reason_to_keep(system, seen)?
     {
         return Err(match would_remove(system, seen, false) {
-            Ok(Ok(_)) => keep.refusal(seen),
+            Ok(Ok(_)) => need.refusal(seen),
             Ok(Err(failure @ (Failure::Linked(_) | Failure::InUse | Failure::NoLease(..)))) => {
-                keep.add_to(failure.explain(system, seen))
+                need.add_to(failure.explain(system, seen))
             }
             Ok(Err(failure)) => failure.explain(system, seen),
-            Err(error) => keep.add_to(error),
+            Err(error) => need.add_to(error),
         });
     }
     let result = match attempt()? {
@@ -77,22 +77,22 @@ fn has_lost_users(system: &System, seen: &Object) -> bool {
 fn remove_forced(system: &System, seen: &Object) -> Result<Removed, Failure> {
     let is_used = unlink_unchanged(system, seen)?;
     if is_used.is_some() {
-        return Ok(Removed::name(is_used, Evidence::Kernel));
+        return Ok(Removed::name(is_used, UseEvidence::Kernel));
     }
     // The name is gone, so a scan that fails is not an error.
     let scanned = find_use(system, &[seen]).ok().and_then(|mut uses| uses.pop()?);
-    Ok(Removed::name(scanned, Evidence::Scan))
+    Ok(Removed::name(scanned, UseEvidence::Scan))
 }
 
 /// Returns the outcome of a removal, or why it would fail, for a dry run.
 fn would_remove(system: &System, seen: &Object, force: bool) -> Result<Result<Removed, Failure>, Error> {
     let directory = system.objects()?;
     let (is_used, evidence) = match Pending::leased(directory, seen.posix()) {
-        Ok(_) => (Some(false), Evidence::Kernel),
-        Err(Failure::InUse) => (Some(true), Evidence::Kernel),
+        Ok(_) => (Some(false), UseEvidence::Kernel),
+        Err(Failure::InUse) => (Some(true), UseEvidence::Kernel),
         Err(failure @ Failure::NoLease(..)) => match find_use(system, &[seen])?.pop().flatten() {
             None if !force => return Ok(Err(failure)),
-            is_used => (is_used, Evidence::Scan),
+            is_used => (is_used, UseEvidence::Scan),
         },
         Err(failure) => return Ok(Err(failure)),
     };
@@ -137,7 +137,7 @@ pub(crate) fn clean_files(
     let clean = |(result, object): (Result<Removed, Failure>, &&Object)| match result {
         Ok(removed) => Ok(Cleaned::Removed(removed)),
         Err(failure @ (Failure::Call(..) | Failure::LeftAside { .. })) => Err(failure.explain(system, object)),
-        Err(failure) => Ok(Cleaned::Kept(Kept::File(failure))),
+        Err(failure) => Ok(Cleaned::Kept(KeepReason::File(failure))),
     };
     // A program may have started since they were listed.
     let needed = needed_by(system, seen)?;
@@ -173,13 +173,13 @@ fn remove_unused(
             _ if !lacks_lease(result) => {}
             Some(false) => {
                 let unlinked = unlink_unchanged(system, object);
-                *result = unlinked.map(|_| Removed::name(is_used, Evidence::Scan));
+                *result = unlinked.map(|_| Removed::name(is_used, UseEvidence::Scan));
             }
             Some(true) => *result = Err(Failure::InUse),
             None => {}
         }
     }
-    let is_scanned = |removed: &Removed| removed.evidence == Evidence::Scan;
+    let is_scanned = |removed: &Removed| removed.evidence == UseEvidence::Scan;
     if !results.iter().any(|result| result.as_ref().is_ok_and(is_scanned)) {
         return Ok(results);
     }
@@ -187,7 +187,7 @@ fn remove_unused(
     // not an error.
     for (result, is_used) in results.iter_mut().zip(find_use(system, seen).unwrap_or_default()) {
         if result.as_ref().is_ok_and(is_scanned) {
-            *result = Ok(Removed::name(is_used, Evidence::Scan));
+            *result = Ok(Removed::name(is_used, UseEvidence::Scan));
         }
     }
     Ok(results)

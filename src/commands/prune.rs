@@ -17,7 +17,7 @@ use super::args::TableArgs;
 use super::filters::{FilterArgs, check_pids};
 use super::objects::warn_of_omitted;
 use super::{Context, Manual, describe};
-use crate::act::{Cleaned, Evidence};
+use crate::act::{Cleaned, UseEvidence};
 use crate::error::{Error, Exit, Hint, again, shmadm};
 use crate::model::{Needs, Object, ObjectKind, Outcome, State, TotalSize, counted, parse_duration};
 use crate::process::Interrupts;
@@ -273,7 +273,7 @@ fn add(
                 _ if args.dry_run => {}
                 Outcome::Destroyed => context.ui.status(&format!("removed {what}{}", removed.evidence())),
                 Outcome::Unlinked => {
-                    let may_have = if removed.evidence == Evidence::None { "may have opened" } else { "opened" };
+                    let may_have = if removed.evidence == UseEvidence::None { "may have opened" } else { "opened" };
                     context.ui.warning(&format!(
                         "unlinked {what}: a process {may_have} it just before the removal; \
                          its memory is freed when the last process closes and unmaps it"

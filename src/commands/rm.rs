@@ -11,7 +11,7 @@ use super::args::{TARGETS_HELP, target};
 use super::{
     Context, Manual, Resolved, describe, is_dash, path_argument, read_whole, resolve_all, unreadable, usage_error,
 };
-use crate::act::{self, Evidence, Removal};
+use crate::act::{self, Removal, UseEvidence};
 use crate::error::{Error, Exit, Kind, again, quoted};
 use crate::explain::{describe_running, describe_users, why_hidden};
 use crate::model::{Isolation, Key, Needs, Object, Outcome, RemovalList, Target, counted, is_descriptor, path_text};
@@ -233,7 +233,7 @@ fn check_namespace(
 /// Reports what was removed, or would be.
 fn report_outcome(args: &RmArgs, context: &mut Context, object: &Object, removed: act::Removed) -> Result<(), Error> {
     let (what, evidence) = (describe(object), removed.evidence());
-    let unknown = (removed.evidence == Evidence::None)
+    let unknown = (removed.evidence == UseEvidence::None)
         .then(|| format!("cannot determine whether a process uses it: {}", why_hidden(&context.system, object)));
     match removed.outcome {
         _ if args.dry_run && context.json() => {}

@@ -142,13 +142,13 @@ fn missing_by_id(system: &System, file: FileId) -> Error {
     };
     let is_own = system.objects().is_ok_and(|directory| directory.device == file.device);
     let Some(instances) = instances(system).ok().filter(|_| !is_own) else { return error };
-    let elsewhere = instances.directories.iter().filter(|directory| directory.device == file.device);
-    let mut elsewhere = elsewhere.filter_map(|directory| {
+    let others = instances.directories.iter().filter(|directory| directory.device == file.device);
+    let mut others = others.filter_map(|directory| {
         let objects = posix_objects_in(system, [directory], Needs::empty()).ok()?;
         let object = objects.into_iter().find(|object| object.file() == Some(file))?;
         Some((directory.pid()?, object.posix().name.clone()?))
     });
-    match elsewhere.next() {
+    match others.next() {
         Some((pid, name)) => Error { hints: Vec::new(), ..error }
             .cause(format!("it is {} in the /dev/shm of pid {pid}", Ident::Name(name)))
             .hint("use that /dev/shm", again("--ns").arg(pid.to_string()).without(&["dir"])),

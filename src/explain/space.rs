@@ -16,7 +16,7 @@ use crate::sys::{self, FileSystem};
 /// Maximum number of ids of an IPC namespace (IPCMNI of ipc/util.h) unless the kernel was booted with ipcmni_extend.
 const MAX_IDS: u64 = 1 << 15;
 
-/// Maximum number of holders that a message names.
+/// Maximum number of consumers that a message names.
 const MAX_NAMED: usize = 2;
 
 /// Adds which limit caused ENOSPC, what holds it, and how to find or raise it.
@@ -182,7 +182,7 @@ fn segments(system: &System) -> Vec<Object> {
     segments
 }
 
-/// Describes how much is held by segments or objects of each state, and by their largest holder or creator:
+/// Describes how much is held by segments or objects of each state, and by their largest consumer or creator:
 /// `: 3 orphans (all created by user alice), 2 in use (1 attached by pid 4711, Xorg)`.
 fn describe(
     system: &System,
@@ -193,27 +193,28 @@ fn describe(
 ) -> String {
     let mut parts = Vec::new();
     for (state, noun) in nouns.iter().copied() {
-        let (mut total, mut holders) = (0, BTreeMap::new());
+        let (mut total, mut consumers) = (0, BTreeMap::new());
         for object in objects.iter().filter(|object| object.state == Some(state)) {
             let amount = measure(object);
             total += amount;
-            for holder in holders_of(system, object, state) {
-                *holders.entry(holder).or_insert(0) += amount;
+            for consumer in consumers_of(system, object, state) {
+                *consumers.entry(consumer).or_insert(0) += amount;
             }
         }
         if total == 0 {
             continue;
         }
         let noun = if total == 1 { noun.strip_suffix("s").filter(|_| noun == "orphans").unwrap_or(noun) } else { noun };
-        parts.push(format!("{} {noun}{}", show(total), describe_largest(total, holders, &show)));
+        parts.push(format!("{} {noun}{}", show(total), describe_largest(total, consumers, &show)));
     }
     if parts.is_empty() { String::new() } else { format!(": {}", parts.join(", ")) }
 }
 
-/// Describes the holders with the largest share of a total: ` (all attached by pid 4711, Xorg)`.
-fn describe_largest(total: u64, holders: BTreeMap<Holder, u64>, show: impl Fn(u64) -> String) -> String {
-    let Some(&amount) = holders.values().max() else { return String::new() };
-    let largest: Vec<Holder> = holders.into_iter().filter(|(_, it)| *it == amount).map(|(holder, _)| holder).collect();
+/// Describes the consumers with the largest share of a total: ` (all attached by pid 4711, Xorg)`.
+fn describe_largest(total: u64, consumers: BTreeMap<Consumer, u64>, show: impl Fn(u64) -> String) -> String {
+    let Some(&amount) = consumers.values().max() else { return String::new() };
+    let largest: Vec<Consumer> =
+        consumers.into_iter().filter(|(_, it)| *it == amount).map(|(consumer, _)| consumer).collect();
     let verb = largest[0].verb;
     let names = first_names(MAX_NAMED, largest.iter().filter(|it| it.verb == verb).map(|it| it.name.clone()));
     let each = if names.len() > 1 { "each of " } else { "" };
@@ -226,7 +227,7 @@ fn describe_largest(total: u64, holders: BTreeMap<Holder, u64>, show: impl Fn(u6
 
 /// A process or user that holds segments or objects.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Holder {
+struct Consumer {
     /// How it holds them, or why it is named.
     verb: &'static str,
     name: String,
@@ -234,23 +235,23 @@ struct Holder {
 
 /// Returns who holds a segment or object: the processes that certainly have it attached or use it, the running creator
 /// or last user of an idle segment, and otherwise, or if none is visible, the user who created or owns it.
-fn holders_of(system: &System, object: &Object, state: State) -> Vec<Holder> {
+fn consumers_of(system: &System, object: &Object, state: State) -> Vec<Consumer> {
     let process = |verb: &'static str, pid: i32| {
         let command = system.command(pid).map(|command| format!(", {command}")).unwrap_or_default();
-        Holder { verb, name: format!("pid {pid}{command}") }
+        Consumer { verb, name: format!("pid {pid}{command}") }
     };
     let Some(sysv) = object.as_sysv() else {
         let pids = object.file_users().into_iter().flat_map(|users| users.pids());
-        let users: Vec<Holder> = pids.map(|pid| process("used", pid)).collect();
-        let owner = || vec![Holder { verb: "owned", name: format!("user {}", system.user(object.uid)) }];
+        let users: Vec<Consumer> = pids.map(|pid| process("used", pid)).collect();
+        let owner = || vec![Consumer { verb: "owned", name: format!("user {}", system.user(object.uid)) }];
         return if users.is_empty() { owner() } else { users };
     };
-    let created = || vec![Holder { verb: "created", name: format!("user {}", system.user(sysv.cuid)) }];
+    let created = || vec![Consumer { verb: "created", name: format!("user {}", system.user(sysv.cuid)) }];
     match state {
         State::Dest | State::InUse => {
             let processes = object.attachers.iter().flat_map(|attachers| attachers.processes());
             let certain = processes.filter(|mappings| mappings.iter().any(|mapping| mapping.certain));
-            let attached: Vec<Holder> = certain.map(|mappings| process("attached", mappings[0].pid)).collect();
+            let attached: Vec<Consumer> = certain.map(|mappings| process("attached", mappings[0].pid)).collect();
             // The processes may be those of other users.
             if attached.is_empty() { created() } else { attached }
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::provenance::{Baseline, Evidence};
+use super::provenance::{Baseline, CreatorEvidence};
 use crate::model::{Leak, Leaks, Needs, Object};
 use crate::procfs;
 use crate::query::{
@@ -25,7 +25,7 @@ enum Verdict {
 }
 
 /// Returns whose a new segment is. Only an observed creator makes it the command's: see [`super::provenance`].
-fn judge(system: &System, baseline: Option<&Baseline>, evidence: &Evidence, segment: &Object) -> Verdict {
+fn judge(system: &System, baseline: Option<&Baseline>, evidence: &CreatorEvidence, segment: &Object) -> Verdict {
     let running = || commands(system, segment).into_iter().next().flatten();
     let candidate = evidence.candidate(segment);
     match (evidence.creator(segment), baseline) {
@@ -43,7 +43,11 @@ fn judge(system: &System, baseline: Option<&Baseline>, evidence: &Evidence, segm
 
 /// Returns the segments that the command leaked, and those that it may have. There is no baseline if the command had
 /// the IPC namespace to itself, so every segment in it is the command's.
-pub(crate) fn leaks(system: &System, baseline: Option<&Baseline>, evidence: &Evidence) -> Result<Leaks, QueryError> {
+pub(crate) fn leaks(
+    system: &System,
+    baseline: Option<&Baseline>,
+    evidence: &CreatorEvidence,
+) -> Result<Leaks, QueryError> {
     let mut found = Leaks::default();
     let (mut segments, mut verdicts) = (Vec::new(), Vec::new());
     for segment in inventory(system, Needs::RECORD)? {
@@ -141,7 +145,7 @@ mod tests {
     #[test]
     fn a_call_that_was_not_observed_may_have_created_a_segment_of_its_size_and_key() {
         let system = System::new();
-        let mut calls = Evidence::of_trace();
+        let mut calls = CreatorEvidence::of_trace();
         calls.record_unbound(UnboundCall { pid: UNUSED, key: Key::PRIVATE, size: 1, command: None });
         let judge = |segment: &Object| judge(&system, Some(&Baseline::default()), &calls, segment);
         let fits = segment(UNUSED, system.uid(), 1000);
@@ -155,7 +159,7 @@ mod tests {
     #[test]
     fn a_segment_is_the_last_creators_if_its_id_and_pid_recur() {
         let segment = segment(UNUSED, 0, 1000);
-        let mut evidence = Evidence::default();
+        let mut evidence = CreatorEvidence::default();
         for (descends, verdict) in [(true, Verdict::Leaked(None)), (false, Verdict::Foreign)] {
             evidence.bind(&segment, Creator { descends, command: None });
             assert_eq!(judge(&System::new(), Some(&Baseline::default()), &evidence, &segment), verdict);

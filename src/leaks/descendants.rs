@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use super::provenance::{Creator, Evidence};
+use super::provenance::{Creator, CreatorEvidence};
 use crate::model::{Identity, Needs, escape_invalid_utf8};
 use crate::procfs;
 use crate::query::{System, inventory};
@@ -15,7 +15,7 @@ pub(crate) const LAUNCHER_NAME: &str = "shmadm-run";
 
 /// A process that is observed. Its pid belongs to it until it is reaped, which the descriptor shows.
 #[derive(Debug)]
-struct Observed {
+struct ObservedProcess {
     pidfd: OwnedFd,
     /// Whether it descends from the command, not from a child of this process that existed before.
     descends: bool,
@@ -37,12 +37,12 @@ pub(super) fn has_no_children(system: &System) -> bool {
 /// The descendants of this process, and the segments that they were observed to create.
 #[derive(Debug)]
 pub(crate) struct Descendants {
-    observed: HashMap<i32, Observed>,
+    observed: HashMap<i32, ObservedProcess>,
     /// Maximum number of descriptors to hold.
     limit: usize,
     /// Whether all children of this process descend from the command, including reparented orphans.
     sole: bool,
-    pub(crate) evidence: Evidence,
+    pub(crate) evidence: CreatorEvidence,
 }
 
 impl Descendants {
@@ -51,7 +51,7 @@ impl Descendants {
     /// Children that exist already do not descend from the command.
     pub(crate) fn before_command(system: &System, limit: usize) -> Self {
         let sole = has_no_children(system);
-        let mut this = Self { observed: HashMap::new(), limit, sole, evidence: Evidence::default() };
+        let mut this = Self { observed: HashMap::new(), limit, sole, evidence: CreatorEvidence::default() };
         this.walk(system, Some(false));
         this.examine(system);
         this
@@ -73,7 +73,7 @@ impl Descendants {
     }
 
     fn insert(&mut self, pid: i32, pidfd: OwnedFd, descends: bool, command: Option<Arc<str>>) {
-        let process = Observed { pidfd, descends, is_new: true, earlier: HashSet::new(), command };
+        let process = ObservedProcess { pidfd, descends, is_new: true, earlier: HashSet::new(), command };
         self.observed.insert(pid, process);
     }
 

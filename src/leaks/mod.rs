@@ -10,4 +10,4 @@ pub(crate) use attribution::{leaks, settle};
 pub(crate) use creations::Creations;
 pub(crate) use descendants::{Descendants, LAUNCHER_NAME};
 pub(crate) use files::FileBaseline;
-pub(crate) use provenance::{Baseline, Evidence, UnboundCall};
+pub(crate) use provenance::{Baseline, CreatorEvidence, UnboundCall};

@@ -51,7 +51,7 @@ pub(super) struct Creator {
 
 /// What was observed about the creators of segments.
 #[derive(Debug, Default)]
-pub(crate) struct Evidence {
+pub(crate) struct CreatorEvidence {
     /// Each with the segment's change time. An id can recur, and the pid with it; the change time then differs.
     creators: HashMap<Identity, (Option<Stamp>, Creator)>,
     /// Whether every call of shmget(2) was observed.
@@ -69,7 +69,7 @@ pub(crate) struct UnboundCall {
     pub(crate) command: Option<Arc<str>>,
 }
 
-impl Evidence {
+impl CreatorEvidence {
     pub(crate) fn of_trace() -> Self {
         Self { traced: true, ..Self::default() }
     }

@@ -95,8 +95,8 @@ impl Difference {
     pub(crate) fn between(before: Vec<Object>, after: Vec<Object>) -> Self {
         // Ids repeat across namespaces.
         let mut earlier: HashMap<Ident, Vec<usize>> = HashMap::with_capacity(before.len());
-        for (index, segment) in before.iter().enumerate() {
-            earlier.entry(segment.unique_ident()).or_default().push(index);
+        for (index, object) in before.iter().enumerate() {
+            earlier.entry(object.unique_ident()).or_default().push(index);
         }
         let mut left: Vec<Option<Object>> = before.into_iter().map(Some).collect();
         let mut found: Vec<Option<Object>> = after.iter().map(|_| None).collect();
@@ -104,7 +104,7 @@ impl Difference {
         for matches in [match_completely, match_where_known] {
             for (later, slot) in after.iter().zip(&mut found).filter(|(_, slot)| slot.is_none()) {
                 let candidates = earlier.get(&later.unique_ident()).into_iter().flatten();
-                let is_match = |index: &&usize| left[**index].as_ref().is_some_and(|segment| matches(segment, later));
+                let is_match = |index: &&usize| left[**index].as_ref().is_some_and(|object| matches(object, later));
                 if let Some(index) = candidates.copied().find(|index| is_match(&index)) {
                     *slot = left[index].take();
                 }

@@ -232,15 +232,15 @@ pub(crate) fn visit_namespaces<T: Send>(
     let message = |namespace: &Namespace| format!("cannot enter the IPC namespace {}", namespace.number);
     let refused =
         |namespace: &Namespace, error| refused(message(namespace), error).target(format!("ipc:[{}]", namespace.number));
-    let mut elsewhere = System::new();
+    let mut entered = System::new();
     let visit = |namespace: &Namespace| {
-        let file = namespace.open(&elsewhere).map_err(|error| match error.kind() {
+        let file = namespace.open(&entered).map_err(|error| match error.kind() {
             ErrorKind::NotFound => Error::new(Kind::NotFound, message(namespace)).cause("all processes have left it"),
             _ => Error::io(message(namespace), &error, "open"),
         })?;
         sys::enter(file.as_fd(), CloneFlags::CLONE_NEWIPC).map_err(|error| refused(namespace, error))?;
-        elsewhere.set_namespace(namespace.number, namespace.container.clone());
-        work(&elsewhere, namespace)
+        entered.set_namespace(namespace.number, namespace.container.clone());
+        work(&entered, namespace)
     };
     let visited = sys::in_thread(|| others().map(visit).collect());
     let mut results: Vec<_> =

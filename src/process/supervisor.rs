@@ -32,7 +32,7 @@ use rustix::process::{Pid, Resource, WaitOptions, getrlimit, waitpid};
 use super::launcher::{FailureFormat, Reports, inherited, launch};
 use super::standby::start_standby;
 use crate::error::{Error, Kind, again};
-use crate::leaks::{Creations, Descendants, Evidence, UnboundCall};
+use crate::leaks::{Creations, CreatorEvidence, Descendants, UnboundCall};
 use crate::model::{Key, ShmId, escape_invalid_utf8};
 use crate::procfs;
 use crate::query::System;
@@ -60,7 +60,7 @@ enum Observer {
 }
 
 impl Supervised {
-    pub(crate) fn evidence(&self) -> &Evidence {
+    pub(crate) fn evidence(&self) -> &CreatorEvidence {
         match &self.observer {
             Observer::Descendants(descendants) => &descendants.evidence,
             Observer::Tracer(tracer) => &tracer.evidence,
@@ -171,7 +171,7 @@ fn start_observed(system: &System, inherited: Inherited, command: &[OsString]) -
 struct Tracer {
     listener: Listener,
     standby: Child,
-    evidence: Evidence,
+    evidence: CreatorEvidence,
 }
 
 /// Starts a command whose shmget calls are reported to this process.
@@ -193,7 +193,7 @@ fn start_traced(_: &System, inherited: Inherited, command: &[OsString]) -> Resul
     })?;
     // Before the command starts: without a standby, its calls would fail if this process were killed.
     let standby = start_standby(listener.as_fd())?;
-    let tracer = Tracer { listener, standby, evidence: Evidence::of_trace() };
+    let tracer = Tracer { listener, standby, evidence: CreatorEvidence::of_trace() };
     Ok((launched.release(), Observer::Tracer(tracer)))
 }
 

@@ -7,7 +7,7 @@ pub(crate) use glob::Pattern;
 use super::host::{System, is_owner_or_creator};
 use crate::model::{FileType, Key, Mode, Name, Needs, Object, ObjectKind, Posix, State, SysV};
 
-/// Conditions on a segment, all of which must hold. A list of values holds if one of them does, or if it is empty.
+/// Conditions on an object, all of which must hold. A list of values holds if one of them does, or if it is empty.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Filter {
     pub(crate) owner: Vec<u32>,
@@ -74,8 +74,8 @@ impl Filter {
         self.key.iter().filter_map(key).collect()
     }
 
-    /// Returns whether a segment meets all conditions except that of `pid`. An attached segment has no idle time and is
-    /// never old enough.
+    /// Returns whether an object meets all conditions except, for a segment, that of `pid`. An object in use has no idle
+    /// time and is never old enough.
     pub(crate) fn matches(&self, system: &System, object: &Object) -> bool {
         let old = |least: Duration| object.idle_seconds.is_some_and(|idle| Duration::from_secs(idle) >= least);
         one_of(&self.owner, object.uid)

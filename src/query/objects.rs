@@ -92,18 +92,18 @@ pub(crate) fn unlinked_objects_in(
     needs: Needs,
 ) -> Result<Vec<Object>, QueryError> {
     let search = ObjectSearch::on(directories.iter().map(|directory| directory.device));
-    nameless_objects(system, &search, directories, needs)
+    unnamed_objects(system, &search, directories, needs)
 }
 
 /// Returns the memfds and the shared anonymous memory of all processes.
 pub(crate) fn anonymous_objects(system: &System, needs: Needs) -> Result<Vec<Object>, QueryError> {
     let internal: HashSet<Device> = segment_devices().map_err(QueryError::Devices)?.into_iter().collect();
     let search = ObjectSearch { devices: internal.clone(), internal, ..ObjectSearch::default() };
-    nameless_objects(system, &search, &[], needs)
+    unnamed_objects(system, &search, &[], needs)
 }
 
 /// Returns the objects without a name that a search finds.
-fn nameless_objects(
+fn unnamed_objects(
     system: &System,
     search: &ObjectSearch,
     directories: &[&ObjectDirectory],
@@ -118,13 +118,13 @@ fn nameless_objects(
             UnlinkedFacts::Mapped(size) => (FileStat { file: *file, size, ..FileStat::REGULAR }, true),
         };
         let known = if lacks_attributes { Needs::empty() } else { needs };
-        let mut object = inventory::nameless(directory, found.file_type, &stat);
+        let mut object = inventory::unnamed_object(directory, found.file_type, &stat);
         object.posix_mut().lacks_attributes = lacks_attributes;
         if known.contains(Needs::RESIDENT) {
-            (object.rss, object.swap) = residency_of_nameless(system, &scan, &stat);
+            (object.rss, object.swap) = residency_of_unnamed(system, &scan, &stat);
         }
         if known.contains(Needs::CONTENTS) && found.file_type == FileType::Memfd {
-            let file = open_nameless(system, &scan, *file);
+            let file = open_unnamed(system, &scan, *file);
             object.posix_mut().seals = file.and_then(|file| sys::seals(file.as_fd())).ok();
         }
         inventory::complete(system, &mut object, known);
@@ -136,12 +136,12 @@ fn nameless_objects(
 }
 
 /// Returns the resident and the swapped bytes of a file that a process has open or mapped.
-pub(super) fn residency_of_nameless(system: &System, scan: &ObjectScan, stat: &FileStat) -> (Option<u64>, Option<u64>) {
-    inventory::residency(system, stat, || open_nameless(system, scan, stat.file))
+pub(super) fn residency_of_unnamed(system: &System, scan: &ObjectScan, stat: &FileStat) -> (Option<u64>, Option<u64>) {
+    inventory::residency(system, stat, || open_unnamed(system, scan, stat.file))
 }
 
 /// Opens a file that a process has open or mapped.
-fn open_nameless(system: &System, scan: &ObjectScan, file: FileId) -> Result<OwnedFd, Errno> {
+fn open_unnamed(system: &System, scan: &ObjectScan, file: FileId) -> Result<OwnedFd, Errno> {
     sys::open_referred(refer_via_user(system, file, scan.users_found(file))?.as_fd(), Opening::InspectNow)
 }
 
@@ -176,7 +176,7 @@ pub(crate) fn posix_objects_by_id(
     }
     let internal = segment_devices().map_err(QueryError::Devices)?.into_iter().collect();
     let search = ObjectSearch { internal, ..ObjectSearch::on(wanted.iter().map(|file| file.device)) };
-    let nameless = by_id(nameless_objects(system, &search, own.as_slice(), needs)?);
+    let unnamed = by_id(unnamed_objects(system, &search, own.as_slice(), needs)?);
     // The user may have typed the device of a file system on disk.
     let is_memory = |object: &Object| {
         let file = object.posix();
@@ -184,7 +184,7 @@ pub(crate) fn posix_objects_by_id(
             || refer_via_user(system, file.file(), file.users.as_deref())
                 .is_ok_and(|file| matches!(sys::file_system(file.as_fd()), Ok(Some(_))))
     };
-    found.extend(nameless.filter(|(_, object)| is_memory(object)));
+    found.extend(unnamed.filter(|(_, object)| is_memory(object)));
     Ok(found)
 }
 

@@ -40,8 +40,8 @@ pub(crate) struct MountedFileSystems {
     pub(crate) list: Vec<MountedFileSystem>,
     /// The devices of file systems that other mounts cover, or that the caller may not reach.
     pub(crate) hidden: HashSet<Device>,
-    /// The devices of the other mounts.
-    pub(crate) elsewhere: HashSet<Device>,
+    /// The devices of the other mounts, which are not in memory.
+    pub(crate) not_in_memory: HashSet<Device>,
     /// The number of processes whose mount namespace the caller may not see.
     pub(crate) inaccessible: u64,
 }
@@ -65,7 +65,7 @@ pub(crate) fn mounted_file_systems(system: &System) -> Result<MountedFileSystems
         mounts.sort_by_key(|mount| !mount.is_whole());
         for mount in &mounts {
             if !TYPES.contains(&mount.kind.as_str()) {
-                found.elsewhere.insert(mount.device);
+                found.not_in_memory.insert(mount.device);
                 continue;
             }
             seen.insert(mount.device);

@@ -34,4 +34,4 @@ pub(crate) use rights::{
     has_capability_over, is_in_initial_user_namespace, is_owner_or_creator, lockable, may_control, may_use_huge_pages,
     mode_shift,
 };
-pub(crate) use system::{ObjectsPlace, System};
+pub(crate) use system::{ObjectsLocation, System};

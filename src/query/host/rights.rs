@@ -133,8 +133,8 @@ pub(crate) fn is_in_initial_user_namespace(system: &System) -> Option<bool> {
 fn maps_file(system: &System, uid: u32, gid: u32) -> Option<bool> {
     let proc = system.proc();
     let namespace = |thread| std::fs::metadata(proc.join(thread).join("ns/user")).ok().map(|file| file.ino());
-    let is_elsewhere = namespace(system.caller_thread()) != namespace("thread-self");
-    let has = |account: Account, id| match system.other_caller().filter(|_| is_elsewhere) {
+    let is_other = namespace(system.caller_thread()) != namespace("thread-self");
+    let has = |account: Account, id| match system.other_caller().filter(|_| is_other) {
         Some(pid) => {
             let map = procfs::id_map(proc, pid, account.map_file())?;
             Some(map.iter().any(|range| range.inside_of(id).is_some()))

@@ -24,7 +24,7 @@ const INITIAL_PID_NAMESPACE: u64 = 0xefff_fffc;
 
 /// Where POSIX objects are.
 #[derive(Clone, Debug)]
-pub(crate) enum ObjectsPlace {
+pub(crate) enum ObjectsLocation {
     /// A directory of the caller's mount namespace; /dev/shm by default.
     Path(PathBuf),
     /// A directory of the mount namespace of a process.
@@ -39,7 +39,7 @@ pub(crate) struct System {
     proc: PathBuf,
     /// The start time of the program, so that a whole report has the same current time.
     now: Stamp,
-    objects_place: ObjectsPlace,
+    objects_location: ObjectsLocation,
     /// The rules that recognize programs.
     rules: Rules,
     /// The id maps of the user namespace that was entered, if any.
@@ -80,7 +80,7 @@ impl System {
         Self {
             proc,
             now: Stamp(clock_gettime(ClockId::CLOCK_REALTIME).map_or(0, |time| time.tv_sec())),
-            objects_place: ObjectsPlace::Path(PathBuf::from(DEV_SHM)),
+            objects_location: ObjectsLocation::Path(PathBuf::from(DEV_SHM)),
             rules: Rules::default(),
             ids: IdMaps::default(),
             caller: None,
@@ -99,7 +99,7 @@ impl System {
     /// process.
     #[must_use]
     pub(crate) fn renewed(&self) -> Self {
-        Self::at(self.proc.clone()).with_id_maps(self.ids.clone()).with_objects_in(self.objects_place.clone())
+        Self::at(self.proc.clone()).with_id_maps(self.ids.clone()).with_objects_in(self.objects_location.clone())
     }
 
     /// Returns a new `System` whose caller is a stopped thread of another process; `None` if /proc does not show it.
@@ -131,8 +131,8 @@ impl System {
 
     /// Uses another directory for POSIX objects than the caller's /dev/shm.
     #[must_use]
-    pub(crate) fn with_objects_in(mut self, place: ObjectsPlace) -> Self {
-        self.objects_place = place;
+    pub(crate) fn with_objects_in(mut self, location: ObjectsLocation) -> Self {
+        self.objects_location = location;
         self
     }
 
@@ -147,7 +147,7 @@ impl System {
 
     /// Returns whether the directory of POSIX objects is not the caller's /dev/shm.
     pub(crate) fn has_chosen_objects(&self) -> bool {
-        !matches!(&self.objects_place, ObjectsPlace::Path(path) if path == Path::new(DEV_SHM))
+        !matches!(&self.objects_location, ObjectsLocation::Path(path) if path == Path::new(DEV_SHM))
     }
 
     /// Returns the directory of POSIX objects, opened once.
@@ -155,10 +155,10 @@ impl System {
         if let Some(directory) = self.cache.objects.get() {
             return Ok(directory);
         }
-        let directory = match &self.objects_place {
-            ObjectsPlace::Path(path) => self.open_objects(path)?,
-            ObjectsPlace::Process(pid, path) => ObjectDirectory::of_process(&self.proc, *pid, path)?,
-            ObjectsPlace::Unknown => return Err(QueryError::NoObjectDirectory),
+        let directory = match &self.objects_location {
+            ObjectsLocation::Path(path) => self.open_objects(path)?,
+            ObjectsLocation::Process(pid, path) => ObjectDirectory::of_process(&self.proc, *pid, path)?,
+            ObjectsLocation::Unknown => return Err(QueryError::NoObjectDirectory),
         };
         Ok(self.cache.objects.get_or_init(|| directory))
     }

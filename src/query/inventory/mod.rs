@@ -9,7 +9,7 @@ mod tree;
 
 pub(super) use complete::{complete, complete_again, idle_seconds};
 pub(crate) use posix::as_semaphore;
-pub(super) use posix::{begins_with, nameless, residency};
+pub(super) use posix::{begins_with, residency, unnamed_object};
 pub(crate) use sysv::key_exists;
 pub(super) use tree::{open_listed, walk};
 

@@ -87,7 +87,7 @@ fn object(
         name if name.is_semaphore() => FileType::Sem,
         _ => FileType::Shm,
     };
-    let mut object = nameless(Some(directory), file_type, stat);
+    let mut object = unnamed_object(Some(directory), file_type, stat);
     if needs.contains(Needs::RESIDENT) && file_type != FileType::Dir {
         let open = || open_listed(directory.as_fd(), name.file_name(), stat, Opening::InspectNow);
         (object.rss, object.swap) = residency(system, stat, open);
@@ -119,7 +119,11 @@ fn object(
 
 /// Returns the object of a file without a name, as its attributes show it; `directory` is that of its file system, if
 /// it has one.
-pub(in crate::query) fn nameless(directory: Option<&ObjectDirectory>, file_type: FileType, stat: &FileStat) -> Object {
+pub(in crate::query) fn unnamed_object(
+    directory: Option<&ObjectDirectory>,
+    file_type: FileType,
+    stat: &FileStat,
+) -> Object {
     let posix = Posix {
         mnt_ns: directory.and_then(|directory| directory.mnt_ns),
         is_foreign: directory.is_some_and(|directory| directory.is_foreign),

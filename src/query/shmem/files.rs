@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::model::{FileId, FileStat, FileUsers, Holding, Ident, Instance, Memory, ObjectName, Source};
 use crate::query::host::{MountedFileSystem, System};
 use crate::query::inventory::{open_listed, residency, walk};
-use crate::query::objects::residency_of_nameless;
+use crate::query::objects::residency_of_unnamed;
 use crate::query::users::{ObjectScan, UnlinkedFacts, UnlinkedFile};
 use crate::sys::Opening;
 
@@ -72,7 +72,7 @@ pub(super) fn holding_of_unlinked(
     source: Source,
 ) -> Holding {
     let (uid, memory) = match found.known {
-        UnlinkedFacts::Stat(stat) => (Some(stat.uid), memory(&stat, residency_of_nameless(system, scan, &stat).1)),
+        UnlinkedFacts::Stat(stat) => (Some(stat.uid), memory(&stat, residency_of_unnamed(system, scan, &stat).1)),
         UnlinkedFacts::Mapped(length) => (None, Memory { size: length, count: Some(1), ..Memory::NONE }),
     };
     let instance = match source {

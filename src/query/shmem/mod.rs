@@ -41,12 +41,12 @@ pub(crate) struct ShmemSurvey {
 /// Finds shared memory. With `each_file`, the files of each tmpfs are parts, with their users; otherwise only those of
 /// /dev/shm.
 pub(crate) fn survey_shmem(system: &System, each_file: bool) -> Result<ShmemSurvey, QueryError> {
-    let MountedFileSystems { list, mut hidden, elsewhere, inaccessible } = mounted_file_systems(system)?;
+    let MountedFileSystems { list, mut hidden, not_in_memory, inaccessible } = mounted_file_systems(system)?;
     let internal = segment_devices().map_err(QueryError::Devices)?;
     let ordinary = internal.first().copied().unwrap_or_default();
     let devices = internal.iter().copied().chain(list.iter().map(|mounted| mounted.device)).collect();
     let internal = internal.into_iter().collect();
-    let search = ObjectSearch { devices, internal, finds_file_systems: true, elsewhere };
+    let search = ObjectSearch { devices, internal, finds_file_systems: true, elsewhere: not_in_memory };
     let scan = scan_objects(system, &search, Needs::empty(), |_| each_file)?;
     let mut survey = ShmemSurvey::default();
     let dev_shm = sys::refer_through(Path::new(DEV_SHM)).and_then(|directory| sys::stat_file(directory.as_fd()));
@@ -111,18 +111,18 @@ fn add_mounted(
     let has_parts = each_file || has_objects || source == Source::DevShm;
     let reads_files = has_parts || !is_counted || system.swap_is_used();
     let files = if reads_files { Files::below(system, mounted, has_objects) } else { Files::default() };
-    let of_nameless = if source == Source::DevShm { Source::Unlinked } else { source };
-    let nameless = scan.unlinked.iter().filter(|(file, _)| file.device == device);
-    let nameless = nameless.map(|(file, found)| {
+    let of_unnamed = if source == Source::DevShm { Source::Unlinked } else { source };
+    let unnamed = scan.unlinked.iter().filter(|(file, _)| file.device == device);
+    let unnamed = unnamed.map(|(file, found)| {
         let container = mounted.container.clone();
-        let holding = files::holding_of_unlinked(system, scan, *file, found, of_nameless);
+        let holding = files::holding_of_unlinked(system, scan, *file, found, of_unnamed);
         let ident = holding.ident.clone().filter(|_| has_objects || source == Source::DevShm);
         Holding { ident, container, ..holding }
     });
-    let nameless: Vec<Holding> = nameless.collect();
+    let unnamed: Vec<Holding> = unnamed.collect();
     let sum = |memory: &mut dyn Iterator<Item = Memory>| memory.fold(Memory::NONE, Memory::plus);
     let named = sum(&mut files.list.iter().map(|file| file.memory));
-    let found = sum(&mut nameless.iter().map(|holding| holding.memory));
+    let found = sum(&mut unnamed.iter().map(|holding| holding.memory));
     let known = named.allocated() + found.allocated();
     let used = space.used.unwrap_or(known);
     if space.is_huge {
@@ -148,16 +148,15 @@ fn add_mounted(
         container: mounted.container.clone(),
         ..Holding::new(source, Instance::FileSystem(device), memory)
     };
-    let (of_named, of_nameless) =
-        if shows_unlinked { (named, found.plus(others)) } else { (named.plus(others), found) };
+    let (of_named, of_unnamed) = if shows_unlinked { (named, found.plus(others)) } else { (named.plus(others), found) };
     if source == Source::DevShm {
-        if unlinked > 0 || of_nameless.count != Some(0) {
-            survey.holdings.push(holding(Source::Unlinked, of_nameless.with_allocated(unlinked)));
+        if unlinked > 0 || of_unnamed.count != Some(0) {
+            survey.holdings.push(holding(Source::Unlinked, of_unnamed.with_allocated(unlinked)));
         }
         let memory = of_named.with_allocated(used.saturating_sub(unlinked));
         survey.holdings.push(holding(source, Memory { size: space.size, ..memory }));
     } else {
-        let memory = of_named.plus(of_nameless).with_allocated(used).of_one();
+        let memory = of_named.plus(of_unnamed).with_allocated(used).of_one();
         survey.holdings.push(holding(source, Memory { size: space.size, ..memory }));
     }
     if has_parts {
@@ -168,7 +167,7 @@ fn add_mounted(
             product: file.product,
             ..holding(source, file.memory)
         });
-        survey.parts.extend(named.chain(nameless).chain([holding(source, others)]));
+        survey.parts.extend(named.chain(unnamed).chain([holding(source, others)]));
     }
 }
 
