@@ -11,7 +11,7 @@ use crate::query::{
 use crate::sys;
 
 /// The cause if no rule of the kernel explains EPERM or EACCES.
-pub(super) const DENIED: &str = "denied by a security module or a seccomp filter";
+pub(crate) const DENIED: &str = "denied by a security module or a seccomp filter";
 /// The cause of ENOSYS.
 pub(super) const NOT_IMPLEMENTED: &str = "a seccomp filter denies the call, or the kernel has no System V IPC";
 /// The cause of ENFILE.

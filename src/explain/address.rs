@@ -3,8 +3,8 @@
 use nix::errno::Errno;
 
 use crate::error::{Error, Hint, again};
-use crate::model::{SEGMENT_NAME, Size, escape_invalid_utf8};
-use crate::procfs::{self, NamedMapping};
+use crate::model::{Mapping, SEGMENT_NAME, Size, escape_invalid_utf8};
+use crate::procfs;
 use crate::query::{System, huge_page_pools};
 
 pub(crate) fn suggest_any_address() -> Hint {
@@ -35,9 +35,9 @@ pub(super) fn end_of_addresses() -> usize {
 
 /// Adds why a segment could not be attached at an address that was rounded down to a page (SHM_RND).
 pub(super) fn explain_rounded_address(system: &System, error: Error, address: usize, size: u64) -> Error {
-    if let Some(found) = mapped_at(system, address as u64, size) {
-        let NamedMapping { start, end, .. } = found;
-        let cause = format!("the range overlaps a mapping of {} at {start:#x}-{end:#x}", name_mapping(&found));
+    if let Some((Mapping { start, end, inode, .. }, name)) = mapped_at(system, address as u64, size) {
+        let name = name_mapping(&name, inode);
+        let cause = format!("the range overlaps a mapping of {name} at {start:#x}-{end:#x}");
         return error.cause(cause).with(suggest_any_address());
     }
     let misaligned = |(size, pages): &(u64, u64)| *pages > 0 && !(address as u64).is_multiple_of(*size);
@@ -53,9 +53,9 @@ pub(super) fn explain_rounded_address(system: &System, error: Error, address: us
         .with(suggest_any_address())
 }
 
-/// Returns the first mapping of the caller in a range. This process is not asked: its own attachment may have failed in
+/// Returns the first mapping of the caller in a range, with its name. This process is not asked: its own attachment may have failed in
 /// a holder, which has other mappings.
-fn mapped_at(system: &System, address: u64, size: u64) -> Option<NamedMapping> {
+fn mapped_at(system: &System, address: u64, size: u64) -> Option<(Mapping, Vec<u8>)> {
     system.other_caller()?;
     // Rounded down to a page, if it was not rounded yet.
     let start = address - address % system.page_size();
@@ -78,22 +78,23 @@ pub(super) fn explain_detach(system: &System, error: Error, address: usize, errn
     }
     match mapped_at(system, address as u64, 1) {
         None => error.cause("nothing is mapped at this address: it was already detached or never attached"),
-        Some(found) if !found.name.starts_with(SEGMENT_NAME) => {
-            let name = name_mapping(&found);
+        Some((found, name)) if !name.starts_with(SEGMENT_NAME) => {
+            let name = name_mapping(&name, found.inode);
             error.cause(format!("a mapping of {name} is at this address, which is not an attachment"))
         }
-        Some(found) if found.start != address as u64 => {
-            let (start, name) = (found.start, name_mapping(&found));
+        Some((found, name)) if found.start != address as u64 => {
+            let (start, name) = (found.start, name_mapping(&name, found.inode));
             error.cause(format!("the attachment of {name} begins at {start:#x}; shmdt requires its first address"))
         }
         Some(_) => error,
     }
 }
 
-fn name_mapping(mapping: &NamedMapping) -> String {
-    match &*mapping.name {
+/// Names what is mapped. The inode number of a segment is its id.
+fn name_mapping(name: &[u8], inode: u64) -> String {
+    match name {
         b"" => "anonymous memory".to_owned(),
-        name if name.starts_with(SEGMENT_NAME) => format!("segment {}", mapping.inode),
+        name if name.starts_with(SEGMENT_NAME) => format!("segment {inode}"),
         name => escape_invalid_utf8(name),
     }
 }

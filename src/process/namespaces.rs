@@ -105,12 +105,12 @@ pub(crate) fn enter_namespace(argument: &OsStr) -> Result<IdMaps, Error> {
 /// Returns the IPC namespaces that [`enter_namespace`] can enter.
 pub(crate) fn enterable_namespaces(system: &System) -> Vec<Namespace> {
     let is_admin = has_capability(system, CAP_SYS_ADMIN) == Some(true);
-    let own = std::fs::metadata("/proc/self/ns/user").map_or(0, |file| file.ino());
+    let own = procfs::user_namespace_of(system.proc(), "self");
     let can_enter = |namespace: &Namespace| {
         let file = namespace.open(system).ok()?;
         // The owner of an ancestor's namespace is not shown.
         let owner = File::from(sys::owning_user_namespace(file.as_fd()).ok()?);
-        Some(is_admin || owner.metadata().ok()?.ino() != own)
+        Some(is_admin || Some(owner.metadata().ok()?.ino()) != own)
     };
     let mut namespaces = census(system).map(|census| census.namespaces).unwrap_or_default();
     namespaces.retain(|namespace| can_enter(namespace) == Some(true));
@@ -206,8 +206,7 @@ fn open_by_pid(system: &System, pid: i32) -> io::Result<File> {
 /// Reads the id maps of a user namespace from a process in it. They are empty if there is none.
 fn id_maps_of(system: &System, name: &NamespaceName, owner: u64) -> IdMaps {
     let proc = system.proc();
-    let is_in_it =
-        |pid: &i32| std::fs::metadata(proc.join(format!("{pid}/ns/user"))).is_ok_and(|file| file.ino() == owner);
+    let is_in_it = |pid: &i32| procfs::user_namespace_of(proc, &pid.to_string()) == Some(owner);
     let first = if let NamespaceName::Pid(pid) = name { Some(*pid) } else { None };
     let all = || procfs::pids(proc).into_iter().flatten();
     let Some(pid) = first.filter(is_in_it).or_else(|| all().find(is_in_it)) else { return IdMaps::default() };

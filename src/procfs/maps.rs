@@ -19,14 +19,11 @@ pub(crate) fn segment_mappings(
     wanted: impl Fn(Device, u64) -> bool,
     mut visit: impl FnMut(Mapping),
 ) -> Result<bool, ProcError> {
-    let mut lines = Lines::new(path, file);
-    while lines.advance()? {
-        let (mapping, name) = parse_line(&lines.line).ok_or_else(|| lines.invalid("mapping"))?;
+    each_mapping(path, file, |mapping, _, name| {
         if name.starts_with(SEGMENT_NAME) && wanted(mapping.device, mapping.inode) {
             visit(mapping);
         }
-    }
-    Ok(lines.number > 1)
+    })
 }
 
 /// Calls `visit` for each mapping of a file on one of these devices, with its name. Returns whether there was any
@@ -37,41 +34,32 @@ pub(crate) fn file_mappings(
     devices: &HashSet<Device>,
     mut visit: impl FnMut(FileMapping, &[u8]),
 ) -> Result<bool, ProcError> {
+    each_mapping(path, file, |Mapping { start, end, device, inode, access, .. }, private, name| {
+        if devices.contains(&device) {
+            visit(FileMapping { file: FileId { device, inode }, start, end, access, private }, name);
+        }
+    })
+}
+
+/// Calls `visit` for each mapping, with whether it is private, and its name. Returns whether there was any.
+fn each_mapping(path: &Path, file: &File, mut visit: impl FnMut(Mapping, bool, &[u8])) -> Result<bool, ProcError> {
     let mut lines = Lines::new(path, file);
     while lines.advance()? {
-        let (mapping, name) = parse_line(&lines.line).ok_or_else(|| lines.invalid("mapping"))?;
-        let Mapping { start, end, access, .. } = mapping;
-        let file = FileId { device: mapping.device, inode: mapping.inode };
-        if devices.contains(&file.device) {
-            // `7f0000000000-7f0000001000 rw-p`
-            let private = lines.line.split(|byte| *byte == b' ').nth(1).and_then(|flags| flags.get(3)) == Some(&b'p');
-            visit(FileMapping { file, start, end, access, private }, name);
-        }
+        let (mapping, private, name) = parse_line(&lines.line).ok_or_else(|| lines.invalid("mapping"))?;
+        visit(mapping, private, name);
     }
     Ok(lines.number > 1)
 }
 
-/// A mapping of any kind.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct NamedMapping {
-    pub(crate) start: u64,
-    /// The address after the last byte.
-    pub(crate) end: u64,
-    /// Of a segment, its id.
-    pub(crate) inode: u64,
-    /// The path, or what the kernel shows in its place; empty for anonymous memory.
-    pub(crate) name: Vec<u8>,
-}
-
-/// Returns the first mapping of a process or thread that overlaps a range.
-pub(crate) fn mapping_at(root: &Path, process: &str, start: u64, end: u64) -> Option<NamedMapping> {
+/// Returns the first mapping of a process or thread that overlaps a range, with its name: the path, or what the kernel
+/// shows in its place, which is empty for anonymous memory.
+pub(crate) fn mapping_at(root: &Path, process: &str, start: u64, end: u64) -> Option<(Mapping, Vec<u8>)> {
     let path = root.join(process).join("maps");
     let mut lines = Lines::new(&path, File::open(&path).ok()?);
     while lines.advance().ok()? {
-        let (mapping, name) = parse_line(&lines.line)?;
+        let (mapping, _, name) = parse_line(&lines.line)?;
         if mapping.start < end && mapping.end > start {
-            let Mapping { start, end, inode, .. } = mapping;
-            return Some(NamedMapping { start, end, inode, name: name.to_owned() });
+            return Some((mapping, name.to_owned()));
         }
     }
     None
@@ -89,8 +77,9 @@ pub(crate) fn mapping_count(root: &Path, process: &str) -> Option<u64> {
     Some(count)
 }
 
-/// Parses `START-END PERMS OFFSET MAJOR:MINOR INODE [PATH]`. All numbers except the inode are hexadecimal.
-fn parse_line(line: &[u8]) -> Option<(Mapping, &[u8])> {
+/// Parses `START-END PERMS OFFSET MAJOR:MINOR INODE [PATH]`: the mapping, whether it is private, and its name. All
+/// numbers except the inode are hexadecimal.
+fn parse_line(line: &[u8]) -> Option<(Mapping, bool, &[u8])> {
     let mut fields = line.splitn(6, |byte| *byte == b' ');
     let mut field = || std::str::from_utf8(fields.next()?).ok();
     let (start, end) = field()?.split_once('-')?;
@@ -107,7 +96,7 @@ fn parse_line(line: &[u8]) -> Option<(Mapping, &[u8])> {
         access,
         key: Mapping::key_in(name),
     };
-    Some((mapping, name))
+    Some((mapping, permissions.get(3..4) == Some("p"), name))
 }
 
 #[cfg(test)]
@@ -131,7 +120,8 @@ mod tests {
                     5000-6000 rw-s 00000000 00:1f 7      /SYSV000004d2 (deleted)\n\
                     ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0      [vsyscall]\n";
         let root = directory(&[("7/task/8/maps", text)]);
-        let at = |start, end| mapping_at(root.path(), "7/task/8", start, end).map(|found| (found.start, found.inode));
+        let at =
+            |start, end| mapping_at(root.path(), "7/task/8", start, end).map(|(found, _)| (found.start, found.inode));
         assert_eq!([at(0, 0x1000), at(0x3000, 0x5000), at(0x6000, 0x7000)], [None; 3]);
         assert_eq!([at(0x2fff, 0x3000), at(0x3000, 0x5001)], [Some((0x1000, 0)), Some((0x5000, 7))]);
         assert_eq!(mapping_count(root.path(), "7/task/8"), Some(2));

@@ -14,13 +14,13 @@ use std::path::{Path, PathBuf};
 
 pub(crate) use limits::soft_limit;
 pub(crate) use locks::locked_files;
-pub(crate) use maps::{NamedMapping, file_mappings, mapping_at, mapping_count, segment_mappings};
+pub(crate) use maps::{file_mappings, mapping_at, mapping_count, segment_mappings};
 pub(crate) use mounts::{Mount, MountViews, mounted_namespaces, mounts};
 pub(crate) use process::{
     IdRange, address_space, children, command, command_line, control_groups, descriptor_access, effective_uid,
     has_exited_leader, holds_files, id_map, inner_pids, is_busy, is_exiting, is_zombie, mount_namespace_of, name,
     namespace_of, open_namespace, other_thread_ids, other_threads, parent, pids, process_of, start_ticks, status_line,
-    thread_path, tracer, uids,
+    thread_path, tracer, uids, user_namespace_of,
 };
 pub(crate) use sysctl::{Pool, forks, huge_page_sizes, meminfo, memory_total, number as sysctl, pool, swapped_out};
 pub(crate) use sysvipc::{each_segment, find_segment};

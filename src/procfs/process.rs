@@ -232,7 +232,21 @@ pub(crate) fn id_map(root: &Path, pid: i32, name: &str) -> Option<Vec<IdRange>> 
 
 /// Returns the number of the IPC namespace of a process or thread (`"4711"`, `"7/task/8"`, `"thread-self"`).
 pub(crate) fn namespace_of(root: &Path, process: &str) -> Option<u64> {
-    fs::metadata(root.join(process).join("ns/ipc")).ok().map(|file| file.ino())
+    namespace(root, process, "ipc")
+}
+
+/// Returns the number of the mount namespace of a process or thread.
+pub(crate) fn mount_namespace_of(root: &Path, process: &str) -> Option<u64> {
+    namespace(root, process, "mnt")
+}
+
+/// Returns the number of the user namespace of a process or thread.
+pub(crate) fn user_namespace_of(root: &Path, process: &str) -> Option<u64> {
+    namespace(root, process, "user")
+}
+
+fn namespace(root: &Path, process: &str, kind: &str) -> Option<u64> {
+    fs::metadata(root.join(process).join("ns").join(kind)).ok().map(|file| file.ino())
 }
 
 /// Opens the IPC namespace of a process or thread. Fails with `NotFound` if it is not the one with the given number: a
@@ -241,11 +255,6 @@ pub(crate) fn open_namespace(root: &Path, process: impl Display, number: Option<
     let file = fs::File::open(root.join(format!("{process}/ns/ipc")))?;
     let is_expected = number.is_none() || file.metadata().ok().map(|file| file.ino()) == number;
     if is_expected { Ok(file) } else { Err(io::ErrorKind::NotFound.into()) }
-}
-
-/// Returns the number of the mount namespace of a process.
-pub(crate) fn mount_namespace_of(root: &Path, process: &str) -> Option<u64> {
-    fs::metadata(root.join(process).join("ns/mnt")).ok().map(|file| file.ino())
 }
 
 /// The flags of open(2) in octal, as fdinfo shows them.

@@ -7,6 +7,7 @@ use std::path::Path;
 use nix::errno::Errno;
 
 use crate::error::{Error, Kind, again, sysctl};
+use crate::explain::DENIED;
 use crate::model::escape_invalid_utf8;
 use crate::procfs;
 use crate::query::{System, can_inspect_all};
@@ -104,7 +105,7 @@ pub(super) fn cannot_seize(system: &System, pid: i32, failure: SysError) -> Erro
             error,
             "it is not dumpable: it has changed its user, has capabilities, or may not read its own program",
         ),
-        _ if may_trace_all && std::fs::metadata(proc.join(format!("{pid}/ns/user"))).is_err() => {
+        _ if may_trace_all && procfs::user_namespace_of(proc, &pid.to_string()).is_none() => {
             error.cause("it belongs to another user namespace, in which CAP_SYS_PTRACE has no effect")
         }
         _ => error.cause(DENIED),
@@ -116,7 +117,6 @@ fn traced_already(error: Error, proc: &Path, tracer: i32, what: &str) -> Error {
     error.cause(format!("pid {tracer}{} is already tracing {what}", command.unwrap_or_default()))
 }
 
-const DENIED: &str = "denied by a security module or a seccomp filter";
 const NO_TRACING: &str = "kernel.yama.ptrace_scope is 3: no process can be traced until the next boot";
 const PRIVILEGED_TRACING: &str = "kernel.yama.ptrace_scope is 2, which requires CAP_SYS_PTRACE";
 

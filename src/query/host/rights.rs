@@ -76,7 +76,7 @@ fn is_above_ipc_namespace(system: &System) -> Option<bool> {
         Ok(_) if system.other_caller().is_none() => return Some(true),
         owner => owner.map(File::from),
     };
-    let own = std::fs::metadata(directory.join("ns/user")).ok()?.ino();
+    let own = procfs::user_namespace_of(system.proc(), system.caller_thread())?;
     loop {
         match above {
             Ok(found) if found.metadata().ok()?.ino() == own => return Some(true),
@@ -132,7 +132,7 @@ pub(crate) fn is_in_initial_user_namespace(system: &System) -> Option<bool> {
 /// file require.
 fn maps_file(system: &System, uid: u32, gid: u32) -> Option<bool> {
     let proc = system.proc();
-    let namespace = |thread| std::fs::metadata(proc.join(thread).join("ns/user")).ok().map(|file| file.ino());
+    let namespace = |thread| procfs::user_namespace_of(proc, thread);
     let is_other = namespace(system.caller_thread()) != namespace("thread-self");
     let has = |account: Account, id| match system.other_caller().filter(|_| is_other) {
         Some(pid) => {
