@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::libc;
@@ -47,16 +47,14 @@ pub(super) fn explain_file(system: &System, error: Error, attempt: &FileAttempt,
                 Some(limit) => format!("all {limit} descriptors of the process are in use (RLIMIT_NOFILE)"),
                 None => "all descriptors of the process are in use (RLIMIT_NOFILE)".to_owned(),
             }),
-            // Its path is that of the directory.
-            _ if flags & libc::O_TMPFILE == libc::O_TMPFILE => {
-                let unnamed = path.join("unnamed");
-                explain_path(system, error, &unnamed, errno, |error, entry| {
+            _ => {
+                // The path of a file without a name is that of its directory.
+                let is_unnamed = flags & libc::O_TMPFILE == libc::O_TMPFILE;
+                let path = if is_unnamed { &path.join("unnamed") } else { path };
+                explain_path(system, error, path, errno, |error, entry| {
                     explain_open(system, error, entry, *flags, errno)
                 })
             }
-            _ => explain_path(system, error, path, errno, |error, entry| {
-                explain_open(system, error, entry, *flags, errno)
-            }),
         },
         FileAttempt::Link(path) => {
             explain_path(system, error, path, errno, |error, entry| match (errno, &entry.stat) {
@@ -203,9 +201,8 @@ fn explain_entry(system: &System, error: Error, entry: &Entry, errno: Errno) -> 
 }
 
 fn explain_resize(system: &System, error: Error, descriptor: i32, size: i64, errno: Errno) -> Error {
-    let thread = system.caller_thread();
-    let access = procfs::descriptor_access(system.proc(), thread, descriptor);
-    let link = system.proc().join(format!("{thread}/fd/{descriptor}"));
+    let access = procfs::descriptor_access(system.proc(), system.caller_thread(), descriptor);
+    let link = descriptor_link(system, descriptor);
     let space = || sys::file_system(sys::refer_through(&link).ok()?.as_fd()).ok()?;
     match errno {
         Errno::EBADF if access.is_none() => error.cause(format!("{descriptor} is not an open descriptor")),
@@ -238,8 +235,7 @@ fn explain_map(
     errno: Errno,
 ) -> Error {
     let writes = protection & libc::PROT_WRITE != 0 && flags & libc::MAP_TYPE != libc::MAP_PRIVATE;
-    let thread = system.caller_thread();
-    let access = procfs::descriptor_access(system.proc(), thread, descriptor);
+    let access = procfs::descriptor_access(system.proc(), system.caller_thread(), descriptor);
     match errno {
         Errno::EBADF => error.cause(format!("{descriptor} is not an open descriptor")),
         Errno::EINVAL if size == 0 => error.cause("the length is 0, and an empty range cannot be mapped"),
@@ -256,10 +252,15 @@ fn explain_map(
             let seals: &[Seal] = if writes { WRITE_SEALS } else { &[] };
             let executes = protection & libc::PROT_EXEC != 0;
             let otherwise = if executes { "the file system is mounted with noexec" } else { DENIED };
-            error.cause(denial(&system.proc().join(format!("{thread}/fd/{descriptor}")), seals, otherwise))
+            error.cause(denial(&descriptor_link(system, descriptor), seals, otherwise))
         }
         _ => explain_mapping_limit(system, error, sys::Address::Any, size, errno),
     }
+}
+
+/// Returns the link that leads to the file of a descriptor of the caller.
+fn descriptor_link(system: &System, descriptor: i32) -> PathBuf {
+    system.proc().join(system.caller_thread()).join(format!("fd/{descriptor}"))
 }
 
 /// Returns why EPERM: a seal of the file, or `otherwise` if it has none of those that forbid the call. `link` leads to
