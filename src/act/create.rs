@@ -7,7 +7,7 @@ use nix::errno::Errno;
 
 use super::conflict::Requested;
 use super::existing::{exists, find_existing};
-use crate::error::{Error, Kind, OsError, again, sysctl};
+use crate::error::{Error, Kind, again, sysctl};
 use crate::explain::{Attempt, explain, ftok_key};
 use crate::model::{Key, KeySpec, Mode, Needs, ShmId};
 use crate::query::{System, lookup, rmid_forced};
@@ -93,9 +93,7 @@ impl PendingSegment {
         match removed {
             Ok(()) => error,
             Err(failure) if matches!(failure.errno, Errno::EINVAL | Errno::EIDRM) => error,
-            Err(failure) => {
-                error.also(&format!("segment {id} exists and cannot be removed: {}", OsError::from(failure)))
-            }
+            Err(failure) => error.also(&format!("segment {id} exists and cannot be removed: {failure}")),
         }
     }
 

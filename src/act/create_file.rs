@@ -11,7 +11,7 @@ use super::conflict::{Requested, Rights, conflicts, options, refusal};
 use super::create::MAX_ATTEMPTS;
 use super::plan::would_fail;
 use super::set_file::current_ids;
-use crate::error::{Error, OsError, again};
+use crate::error::{Error, SysError, again};
 use crate::explain::{cannot_create, denied_file_access, file_exists};
 use crate::model::{Ident, Mode, Needs, Object, ObjectName};
 use crate::query::{CAP_CHOWN, ObjectDirectory, System, has_capability, huge_page_pool, lookup, size_errno};
@@ -93,7 +93,7 @@ fn complete_file(
     }
     fill(&file, size).map_err(|error| match error.source {
         // The offset in the message of a failed write does not help here.
-        Some(OsError { errno, call: "pwrite" }) => Call(errno, "pwrite"),
+        Some(SysError { errno, call: "pwrite" }) => Call(errno, "pwrite"),
         _ => Other(error),
     })?;
     if new.requested.owner.is_some() || new.requested.group.is_some() {

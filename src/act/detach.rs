@@ -11,7 +11,7 @@ use crate::error::{Error, Hint, Kind, program, shmadm};
 use crate::explain::{attached_refusal, file_in_use, holders};
 use crate::model::{HiddenBy, Needs, Object, ObjectKind};
 use crate::query::{Holder, System, lookup, probe, with_attachers, with_users};
-use crate::sys::{self, SysError};
+use crate::sys;
 
 /// How long to wait for a holder to exit. One that takes longer is probably stopped (SIGSTOP).
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -40,8 +40,8 @@ pub(crate) fn detach(system: &System, seen: &Object, pid: Option<i32>) -> Result
         match sys::terminate(pidfd) {
             Ok(()) => {}
             Err(error) if error.errno == Errno::ESRCH => {}
-            Err(SysError { errno, call }) => {
-                let error = Error::call(format!("cannot stop the holder of {ident}"), errno, call);
+            Err(failure) => {
+                let error = Error::failed_call(format!("cannot stop the holder of {ident}"), failure);
                 return Err(error.target(ident.argument()));
             }
         }

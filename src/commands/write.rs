@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::args::{ObjectArg, word};
 use super::{Context, Manual, is_dash, unreadable, usage_error};
 use crate::contents::{self, Allocation, Range, Received, Sink, Source, ValueType};
-use crate::error::{Errno, Error, Exit, Kind, OsError, again, shmadm};
+use crate::error::{Errno, Error, Exit, Kind, SysError, again, shmadm};
 use crate::explain::explain_full_directory;
 use crate::model::{
     Ident, Needs, Object, counted, escape_invalid_utf8, parse_byte, parse_hex, parse_integer, parse_size, path_text,
@@ -130,7 +130,7 @@ pub(crate) fn run(args: &WriteArgs, context: &mut Context) -> Result<Exit, Error
 
 /// Adds what takes the space, if the file system of a POSIX object is full.
 fn with_full_cause(context: &Context, error: Error, target: &Source) -> Error {
-    let (Some(OsError { errno: Errno::ENOSPC, .. }), Sink::File(file, _)) = (&error.source, target.sink()) else {
+    let (Some(SysError { errno: Errno::ENOSPC, .. }), Sink::File(file, _)) = (&error.source, target.sink()) else {
         return error;
     };
     explain_full_directory(&context.system, error, file.as_fd(), "its file system")

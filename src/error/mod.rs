@@ -13,6 +13,8 @@ pub(crate) use nix::errno::Errno;
 pub(crate) use group::grouped;
 pub(crate) use hint::{Hint, Invocation, Privilege, Program, again, program, quoted, shmadm, sysctl};
 
+pub(crate) use crate::sys::SysError;
+
 /// The kinds of failure, each with an exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -75,7 +77,7 @@ pub(crate) struct Error {
     pub(crate) kind: Kind,
     /// What was attempted on what, without the prefix `error:`.
     pub(crate) message: String,
-    pub(crate) source: Option<OsError>,
+    pub(crate) source: Option<SysError>,
     /// The segment, file or process that was the target.
     pub(crate) target: Option<Box<str>>,
     /// The cause, where an errno has several.
@@ -83,14 +85,7 @@ pub(crate) struct Error {
     pub(crate) hints: Vec<Hint>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct OsError {
-    pub(crate) errno: Errno,
-    /// The name of the call, such as `shmget`.
-    pub(crate) call: &'static str,
-}
-
-impl OsError {
+impl SysError {
     pub(crate) fn name(&self) -> String {
         format!("{:?}", self.errno)
     }
@@ -107,13 +102,13 @@ pub(crate) fn strerror(errno: Errno) -> String {
     text.strip_suffix(&format!(" (os error {code})")).unwrap_or(&text).to_owned()
 }
 
-impl fmt::Display for OsError {
+impl fmt::Display for SysError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{} ({}, {})", self.text(), self.name(), self.call)
     }
 }
 
-impl std::error::Error for OsError {}
+impl std::error::Error for SysError {}
 
 impl fmt::Display for Error {
     /// Writes the line of the error, without the prefix `error:`.
@@ -139,6 +134,11 @@ impl Error {
         Self::new(Kind::of(errno), message).os(errno, call)
     }
 
+    /// Creates the error of a failed call like [`Self::call`].
+    pub(crate) fn failed_call(message: impl Into<String>, failure: SysError) -> Self {
+        Self::call(message, failure.errno, failure.call)
+    }
+
     /// Creates the error after a signal that ends the program.
     pub(crate) fn interrupted(signal: i32) -> Self {
         Self::new(Kind::Interrupted(signal), "interrupted")
@@ -157,7 +157,7 @@ impl Error {
 
     #[must_use]
     pub(crate) fn os(mut self, errno: Errno, call: &'static str) -> Self {
-        self.source = Some(OsError { errno, call });
+        self.source = Some(SysError { errno, call });
         self
     }
 

@@ -26,13 +26,6 @@ use crate::sys::{self, Address, CreateFlags, IPC_INFO, SHM_STAT, SHM_STAT_ANY, S
 /// The cause of EFAULT.
 const BAD_POINTER: &str = "the address of the structure is not in the memory of the process";
 
-impl Error {
-    /// Creates the error of a failed call.
-    pub(super) fn failed_call(message: impl Into<String>, failure: SysError) -> Self {
-        Self::call(message, failure.errno, failure.call)
-    }
-}
-
 pub(crate) fn gone(system: &System, attempt: &Attempt) -> Error {
     let failure = SysError { errno: Errno::EINVAL, call: "shmctl IPC_STAT" };
     explain(system, attempt, failure)
@@ -46,17 +39,13 @@ pub(crate) fn explain(system: &System, attempt: &Attempt, failure: SysError) -> 
         Attempt::Create { key: Key::PRIVATE, size, flags } => explain_create(system, error, *size, *flags, errno),
         Attempt::Create { key, size, flags } => {
             let error = error.target(key.to_string());
-            match explain_existing(system, &error, attempt, *key, *size, errno) {
-                Some(explained) => explained,
-                None => explain_create(system, error, *size, *flags, errno),
-            }
+            explain_existing(system, &error, attempt, *key, *size, errno)
+                .unwrap_or_else(|| explain_create(system, error, *size, *flags, errno))
         }
         Attempt::Open { key, size, .. } => {
             let error = error.target(key.to_string());
-            match explain_existing(system, &error, attempt, *key, *size, errno) {
-                Some(explained) => explained,
-                None => explain_missing_key(system, error, *key, *size, errno),
-            }
+            explain_existing(system, &error, attempt, *key, *size, errno)
+                .unwrap_or_else(|| explain_missing_key(system, error, *key, *size, errno))
         }
         Attempt::Attach { id, .. }
         | Attempt::Stat(id)

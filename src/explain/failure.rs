@@ -1,7 +1,7 @@
 //! The errors of queries.
 
 use super::access::{READ, may_access};
-use crate::error::{Error, Hint, Kind, OsError, again, program};
+use crate::error::{Error, Hint, Kind, again, program};
 use crate::model::{Object, path_text};
 use crate::procfs::ProcError;
 use crate::query::{self, Account, Holder, HoldersError, PeekError, QueryError, System, rmid_forced};
@@ -9,12 +9,6 @@ use crate::sys::{Errno, SysError};
 
 /// The cause if both sources of segments are denied.
 const DENIED: &str = "both shmctl and /proc/sysvipc/shm are denied (seccomp filter, masked /proc)";
-
-impl From<SysError> for OsError {
-    fn from(error: SysError) -> Self {
-        Self { errno: error.errno, call: error.call }
-    }
-}
 
 impl From<QueryError> for Error {
     fn from(error: QueryError) -> Self {
@@ -75,7 +69,7 @@ fn failed_read(message: impl Into<String>, error: ProcError) -> Error {
 /// Returns the error for a process whose mappings cannot be read, with its pid.
 pub(crate) fn cannot_inspect(system: &System, (pid, error): (i32, ProcError)) -> (String, Error) {
     let error = match failed_read(format!("cannot inspect process {pid}"), error) {
-        Error { source: Some(OsError { errno: Errno::ENOENT, .. }), .. } => {
+        Error { source: Some(SysError { errno: Errno::ENOENT, .. }), .. } => {
             Error::new(Kind::NotFound, format!("cannot find process {pid}"))
         }
         error if error.kind == Kind::Permission => {

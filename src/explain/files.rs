@@ -11,7 +11,7 @@ use super::failure::holders;
 use super::huge::explain_missing_huge_page;
 use super::memory::explain_mapping_limit;
 use super::space::{explain_file_size, explain_full_directory};
-use crate::error::{Error, Hint, Kind, OsError, again, shmadm};
+use crate::error::{Error, Hint, Kind, again, shmadm};
 use crate::model::{Access, FileUser, FileUsers, HiddenBy, Ident, Mode, Object, ObjectName, Size, path_text};
 use crate::query::{
     ObjectDirectory, OpenError, System, add_reason, huge_page_pool, open_file, probe, refer_to_file,
@@ -166,7 +166,7 @@ pub(crate) fn open_to_map(system: &System, object: &Object, access: Access) -> R
     let may_read = || open_file(system, object, Opening::InspectNow).is_ok();
     let read_only = |error: Error| {
         let is_denied =
-            matches!(error.source, Some(OsError { errno: Errno::EACCES | Errno::EPERM | Errno::EROFS, .. }));
+            matches!(error.source, Some(SysError { errno: Errno::EACCES | Errno::EPERM | Errno::EROFS, .. }));
         match is_denied && access == Access::ReadWrite && may_read() {
             true => error.hint("attach it read-only", again("--read-only")),
             false => error,
@@ -176,9 +176,9 @@ pub(crate) fn open_to_map(system: &System, object: &Object, access: Access) -> R
 }
 
 /// Returns the error for an object that cannot be mapped.
-pub(crate) fn cannot_map(system: &System, object: &Object, SysError { errno, call }: SysError) -> Error {
-    let ident = object.ident();
-    let error = Error::call(format!("cannot attach {ident}"), errno, call).target(ident.argument());
+pub(crate) fn cannot_map(system: &System, object: &Object, failure: SysError) -> Error {
+    let (ident, errno) = (object.ident(), failure.errno);
+    let error = Error::failed_call(format!("cannot attach {ident}"), failure).target(ident.argument());
     match errno {
         Errno::EINVAL if object.size == 0 => error
             .cause("its size is 0, and an empty object cannot be mapped")

@@ -10,7 +10,7 @@ use super::access::{access_class, widened};
 use super::attempt::{Attempt, FileAttempt};
 use super::diagnosis::explain;
 use super::key::NO_SUCH_KEY;
-use crate::error::{Error, OsError, Program, shmadm};
+use crate::error::{Error, Program, shmadm};
 use crate::model::{Ident, Key, Needs, Object, ObjectName, State};
 use crate::procfs;
 use crate::query::{DEV_SHM, System, find_by_key, lookup, may_control, state_now};
@@ -61,7 +61,7 @@ pub(crate) fn explain_call_of(
 fn unknown(attempt: &Attempt, failure: SysError, denied: Option<SysError>) -> Error {
     let why = match denied {
         Some(SysError { errno: Errno::EPERM, .. }) | None => "this requires CAP_SYS_ADMIN".to_owned(),
-        Some(SysError { errno, call }) => OsError { errno, call }.to_string(),
+        Some(error) => error.to_string(),
     };
     let error = Error::failed_call(attempt.message(), failure);
     let error = match (attempt, failure.errno) {

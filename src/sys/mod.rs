@@ -85,6 +85,7 @@ pub(crate) use waker::Waker;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SysError {
     pub(crate) errno: Errno,
+    /// The name of the call, such as `shmget`.
     pub(crate) call: &'static str,
 }
 

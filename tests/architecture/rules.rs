@@ -17,7 +17,7 @@ pub(crate) const TOP_MODULES: &[(&str, &[&str])] = &[
     ("render", &["error", "model"]),
     ("sys", &["model"]),
     ("procfs", &["model"]),
-    ("error", &["model"]),
+    ("error", &["model", "sys"]),
     ("model", &[]),
 ];
 

@@ -4,7 +4,7 @@ use super::narrator::Narrator;
 use super::{Context, DEFAULT_KEY, PaceArgs, creation};
 use crate::act::{Opened, PendingSegment};
 use crate::commands::create_guarded;
-use crate::error::{Error, Exit, Hint, Kind, OsError, again, shmadm, sysctl};
+use crate::error::{Error, Exit, Hint, Kind, again, shmadm, sysctl};
 use crate::model::{Key, Needs, Outcome, ShmId};
 use crate::process::{Guard, Interrupts, Pair};
 use crate::query::{call_stat, lookup, rmid_forced};
@@ -171,7 +171,7 @@ fn destroy(pending: PendingSegment, narrator: &mut Narrator<'_>) -> Result<(), E
 }
 
 fn call_ipc_stat(id: ShmId, narrator: &mut Narrator<'_>) -> Result<(), Error> {
-    let result = match call_stat(id).map_err(OsError::from) {
+    let result = match call_stat(id) {
         Ok(_) => "0".to_owned(),
         Err(error) => format!("-1 {} ({})", error.name(), error.text()),
     };
