@@ -142,7 +142,7 @@ pub(crate) fn run(args: &CheckArgs, context: &mut Context) -> Result<Exit, Error
     let rules = args.rules()?;
     let measures: Vec<Measure> = rules.iter().map(|(measure, ..)| *measure).collect();
     let system = context.system.renewed();
-    let Some(measured) = with_timeout(args.timeout, move || measure(&system, &measures)) else {
+    let Some(measured) = with_timeout(args.timeout, move || measure(&system, &measures))? else {
         return Err(Error::new(Kind::Failed, format!("the check timed out after {:?}", args.timeout))
             .cause("reading the segments and their processes takes longer than the time limit")
             .hint("allow more time", again("--timeout 60")));
