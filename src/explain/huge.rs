@@ -1,13 +1,13 @@
 //! Why a huge page could not be allocated.
 
+use std::path::Path;
+
 use super::access::DENIED;
 use super::memory::in_mebibytes;
 use crate::error::{Error, program};
 use crate::model::{Size, counted};
 use crate::procfs;
-use crate::query::{
-    System, huge_page_pool, huge_page_pool_file, is_in_initial_user_namespace, may_use_huge_pages, memory_size,
-};
+use crate::query::{System, huge_page_pool, huge_page_pool_file, is_in_initial_user_namespace, may_use_huge_pages};
 
 /// Replaces cause and hints: too few huge pages of `page` bytes are free to hold `size` bytes, or one more page.
 pub(crate) fn explain_missing_huge_page(error: Error, page: u64, size: Option<u64>) -> Error {
@@ -23,7 +23,7 @@ pub(crate) fn explain_missing_huge_page(error: Error, page: u64, size: Option<u6
         Size(page)
     ));
     let enlarged = total.saturating_add(required.saturating_sub(free).max(1));
-    match memory_size() {
+    match procfs::meminfo(Path::new("/proc"), "MemTotal:") {
         Some(memory) if enlarged.saturating_mul(page) > memory => {
             error.also(&format!("the enlarged pool would exceed the memory of the machine, {}", in_mebibytes(memory)))
         }

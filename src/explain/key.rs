@@ -4,10 +4,9 @@ use nix::errno::Errno;
 
 use super::access::{DENIED, NOT_IMPLEMENTED, explain_access, name_access};
 use super::attempt::Attempt;
-use super::creator::created_by;
 use crate::error::{Error, again, shmadm};
-use crate::model::{Key, Needs, ShmId, Size};
-use crate::query::{System, find_by_key, lookup};
+use crate::model::{Key, Needs, Object, ShmId, Size};
+use crate::query::{ProcessStatus, System, creator_and_last_user_now, find_by_key, lookup};
 
 /// The cause of ENOENT.
 pub(super) const NO_SUCH_KEY: &str = "no segment in this IPC namespace has this key";
@@ -65,4 +64,19 @@ pub(super) fn explain_missing_key(system: &System, error: Error, key: Key, size:
         Errno::ENOSYS => error.cause(NOT_IMPLEMENTED),
         _ => error,
     }
+}
+
+/// Describes the creator of a segment, as a clause: `it was created by pid 12 (server, running)`.
+fn created_by(system: &System, segment: &Object) -> String {
+    let Some(pid) = segment.sysv().cpid else {
+        return "it was created by a process outside this pid namespace".to_owned();
+    };
+    let [status, _] = creator_and_last_user_now(system, segment);
+    let process = match (status, system.command(pid)) {
+        (ProcessStatus::Running(_), Some(command)) => format!("pid {pid} ({command}, running)"),
+        (ProcessStatus::Running(_), None) => format!("pid {pid} (running)"),
+        (ProcessStatus::Exited, _) => format!("pid {pid}, which has exited"),
+        (ProcessStatus::Unknown, _) => format!("pid {pid}, which may have exited"),
+    };
+    format!("it was created by {process}")
 }

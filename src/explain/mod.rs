@@ -6,7 +6,6 @@
 mod access;
 mod address;
 mod attempt;
-mod creator;
 mod diagnosis;
 mod failure;
 mod files;

@@ -88,7 +88,6 @@ pub(crate) const LAYERS: &[(&[&str], &[&str])] = &[
             "access",
             "address",
             "attempt",
-            "creator",
             "memory",
             "huge",
             "space",

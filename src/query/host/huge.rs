@@ -19,11 +19,6 @@ pub(crate) fn pool_file(page: u64) -> String {
     format!("{POOLS}/hugepages-{}kB/nr_hugepages", page >> 10)
 }
 
-/// Returns the memory of the machine, of which huge pages are taken.
-pub(crate) fn memory_size() -> Option<u64> {
-    procfs::meminfo(Path::new("/proc"), "MemTotal:")
-}
-
 /// Returns the supported huge page sizes in bytes, each with the number of pages in its pool.
 pub(crate) fn huge_page_pools() -> Vec<(u64, u64)> {
     let pools = huge_page_sizes().into_iter();

@@ -18,9 +18,7 @@ pub(crate) use accounts::{Account, find_group, find_user};
 pub(super) use devices::{page_size_on, segment_devices};
 pub(crate) use directory::{DEV_SHM, ObjectDirectory};
 pub(crate) use file_systems::{MountedFileSystem, MountedFileSystems, mounted_file_systems};
-pub(crate) use huge::{
-    huge_page_pools, huge_page_sizes, memory_size, pool as huge_page_pool, pool_file as huge_page_pool_file,
-};
+pub(crate) use huge::{huge_page_pools, huge_page_sizes, pool as huge_page_pool, pool_file as huge_page_pool_file};
 pub(crate) use id_map::IdMaps;
 pub(super) use id_map::to_caller;
 pub(crate) use instances::{Instances, instances};
