@@ -29,12 +29,6 @@ named! {
     }
 }
 
-impl HugePages {
-    pub(crate) fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|huge| huge.as_str() == name)
-    }
-}
-
 /// The file system of POSIX objects and what is used of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct PosixUsage {

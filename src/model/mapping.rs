@@ -124,18 +124,18 @@ impl Hidden {
     /// Describes their processes. nattch counts attachments, so the number of processes is known only if one attachment
     /// is missing.
     pub(crate) fn describe(&self) -> String {
-        let (one, several) = match self.reason {
-            HiddenBy::Permission => {
-                ("process that you are not permitted to inspect", "processes that you are not permitted to inspect")
-            }
-            HiddenBy::PidNamespace => ("process outside this pid namespace", "processes outside this pid namespace"),
-            HiddenBy::InFlight => {
-                ("process that attached or detached meanwhile", "processes that attached or detached meanwhile")
-            }
+        let which = match self.reason {
+            HiddenBy::Permission => "that you are not permitted to inspect",
+            HiddenBy::PidNamespace => "outside this pid namespace",
+            HiddenBy::InFlight => "that attached or detached meanwhile",
             HiddenBy::Exiting => return format!("{} (exiting)", self.pids()),
-            HiddenBy::Unknown => ("process that was not found", "processes that were not found"),
+            HiddenBy::Unknown if self.count == 1 => "that was not found",
+            HiddenBy::Unknown => "that were not found",
         };
-        if self.count == 1 { format!("a {one}") } else { format!("{several} ({} attachments)", self.count) }
+        match self.count {
+            1 => format!("a process {which}"),
+            count => format!("processes {which} ({count} attachments)"),
+        }
     }
 
     /// Returns the reason as a clause.

@@ -15,6 +15,10 @@ macro_rules! named {
             pub(crate) const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $name,)+ }
             }
+
+            pub(crate) fn from_name(name: &str) -> Option<Self> {
+                Self::ALL.into_iter().find(|variant| variant.as_str() == name)
+            }
         }
 
         impl serde::Serialize for $type {
@@ -27,7 +31,7 @@ macro_rules! named {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 let name = String::deserialize(deserializer)?;
                 let unknown = || serde::de::Error::unknown_variant(&name, &[$($name),+]);
-                Self::ALL.into_iter().find(|variant| variant.as_str() == name).ok_or_else(unknown)
+                Self::from_name(&name).ok_or_else(unknown)
             }
         }
     };

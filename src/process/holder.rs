@@ -127,8 +127,7 @@ impl Hold {
             match argument.split_once('=') {
                 Some(("id", number)) => held = Some(Some(ShmId::new(number.parse().ok()?)?)),
                 Some(("object", _)) => held = Some(None),
-                Some(("access", "ro")) => hold.access = Access::ReadOnly,
-                Some(("access", "rw")) => hold.access = Access::ReadWrite,
+                Some(("access", access)) => hold.access = Access::from_name(access)?,
                 Some(("address", address)) => hold.address = Address::Exact(address.parse().ok()?),
                 Some(("round", address)) => hold.address = Address::Rounded(address.parse().ok()?),
                 Some(("milliseconds", number)) => hold.duration = Some(Duration::from_millis(number.parse().ok()?)),

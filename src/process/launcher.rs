@@ -97,8 +97,8 @@ pub(super) fn launch(
 pub(crate) fn launcher_main(arguments: impl IntoIterator<Item = OsString>) -> (Error, FailureFormat, u8) {
     let mut arguments = arguments.into_iter();
     let released = arguments.next().and_then(|number| sys::take_descriptor(number.to_str()?.parse().ok()?));
-    let reports = arguments.next().and_then(|word| Reports::ALL.into_iter().find(|other| word == other.as_str()));
-    let format = arguments.next().and_then(|word| FailureFormat::ALL.into_iter().find(|other| word == other.as_str()));
+    let reports = arguments.next().and_then(|word| Reports::from_name(word.to_str()?));
+    let format = arguments.next().and_then(|word| FailureFormat::from_name(word.to_str()?));
     let mut set = || u64::from_str_radix(arguments.next()?.to_str()?, 16).ok();
     let mut inherited = || Some(Inherited { blocked: set()?, ignored: set()?, closed: set()? });
     let inherited = inherited();

@@ -7,16 +7,17 @@ use nix::unistd::{Group, User, getegid, geteuid};
 
 use super::id_map::{IdMaps, to_caller, to_namespace};
 use super::system::System;
-use crate::model::is_decimal;
+use crate::model::{is_decimal, named};
 use crate::procfs::{self, IdRange};
 
 /// The kernel's default for ids without a mapping (DEFAULT_OVERFLOWUID).
 const OVERFLOW_ID: u64 = 65_534;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Account {
-    User,
-    Group,
+named! {
+    pub(crate) enum Account {
+        User = "user",
+        Group = "group",
+    }
 }
 
 /// Returns the uid of a user given by name or uid; `None` if there is no such user.
@@ -36,13 +37,6 @@ fn parse_id(text: &str) -> Option<Option<u32>> {
 }
 
 impl Account {
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::User => "user",
-            Self::Group => "group",
-        }
-    }
-
     pub(crate) const fn option(self) -> &'static str {
         match self {
             Self::User => "--owner",

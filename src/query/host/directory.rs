@@ -104,7 +104,7 @@ impl ObjectDirectory {
     pub(crate) fn huge_pages(&self, proc: &Path) -> Option<HugePages> {
         let (mount, _) = self.mount(proc).filter(|(mount, _)| mount.kind == "tmpfs")?;
         // The kernel does not show the default.
-        HugePages::named(mount.option("huge").unwrap_or("never"))
+        HugePages::from_name(mount.option("huge").unwrap_or("never"))
     }
 
     /// Returns the space of its file system.
