@@ -8,7 +8,7 @@ use super::source::{Backend, Part, Source, resident, resident_and_certainty};
 use crate::error::Error;
 use crate::model::{Extent, Object, Residence};
 use crate::query::System;
-use crate::sys::{self, Attachment, Errno};
+use crate::sys::{self, Errno};
 
 /// Returns the extents of a segment or POSIX object, without touching its memory.
 pub(crate) fn extents(system: &System, source: &Source, object: &Object) -> Result<Vec<Extent>, Error> {
@@ -24,7 +24,6 @@ pub(crate) fn extents(system: &System, source: &Source, object: &Object) -> Resu
         push(&mut extents, whole, residence);
         return Ok(extents);
     }
-    let resident = |attachment: &Attachment, range| resident(system, attachment, range);
     match &source.backend {
         // Fails without write permission on the object, and before Linux 6.5.
         Backend::File(file, None) if !object.is_segment() && bisect(system, file, whole, &mut extents).is_ok() => {}
@@ -37,7 +36,7 @@ pub(crate) fn extents(system: &System, source: &Source, object: &Object) -> Resu
                     (Part::Hole(range), _) => push(&mut extents, range, hole),
                     // Only for data, since mincore takes time for each page.
                     (Part::Data(data), Some(attachment)) => {
-                        split(&mut extents, data, &resident(attachment, data)?, Residence::Swapped);
+                        split(&mut extents, data, &resident(system, attachment, data)?, Residence::Swapped);
                     }
                     // mincore requires an attachment of this process. If nothing is swapped, data is resident.
                     (Part::Data(data), None) if object.swap == Some(0) => push(&mut extents, data, Residence::Resident),

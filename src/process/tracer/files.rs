@@ -102,16 +102,12 @@ impl Files {
             self.path(thread, directory, address, is_unnamed).map(Argument::Text)
         };
         Some(match name {
-            CallName::Open | CallName::Creat => {
-                let path = opened(libc::AT_FDCWD, raw[0], if name == CallName::Open { int_bits(raw[1]) } else { 0 })?;
-                let mut arguments = vec![("name", path)];
-                if name == CallName::Open {
-                    add_open_flags(&mut arguments, int_bits(raw[1]), raw[2]);
-                } else {
-                    arguments.push(("mode", mode(raw[1])));
-                }
+            CallName::Open => {
+                let mut arguments = vec![("name", opened(libc::AT_FDCWD, raw[0], int_bits(raw[1]))?)];
+                add_open_flags(&mut arguments, int_bits(raw[1]), raw[2]);
                 arguments
             }
+            CallName::Creat => vec![("name", path(libc::AT_FDCWD, raw[0])?), ("mode", mode(raw[1]))],
             CallName::Openat => {
                 let path = opened(int(raw[0]), raw[1], int_bits(raw[2]))?;
                 let mut arguments = vec![("dirfd", directory(raw[0])), ("name", path)];

@@ -26,7 +26,7 @@ const MAX_MEMBERS: usize = 4;
 /// The number of digits of a container's id that are shown, as container tools do.
 const SHORT_ID: usize = 12;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Namespace {
     pub(crate) number: u64,
     /// A process that is in it, or has a thread in it; `None` if only a bind mount keeps it alive.
@@ -115,13 +115,9 @@ pub(crate) fn census(system: &System) -> Result<Census, QueryError> {
     let mut inaccessible = 0;
     let mut visit = |pid: i32, member: String| match std::fs::metadata(proc.join(&member).join("ns/ipc")) {
         Ok(file) => {
-            let namespace = found.entry(file.ino()).or_insert_with(|| Namespace {
-                number: file.ino(),
-                pid: Some(pid),
-                container: None,
-                members: Vec::new(),
-                mounts: Vec::new(),
-            });
+            let number = file.ino();
+            let new = || Namespace { number, pid: Some(pid), ..Namespace::default() };
+            let namespace = found.entry(number).or_insert_with(new);
             if namespace.members.len() < MAX_MEMBERS {
                 namespace.members.push(member);
             }
@@ -141,7 +137,7 @@ pub(crate) fn census(system: &System) -> Result<Census, QueryError> {
         mounts.add(proc, pid);
     }
     for (number, mounts) in mounts.found {
-        let unused = || Namespace { number, pid: None, container: None, members: Vec::new(), mounts: Vec::new() };
+        let unused = || Namespace { number, ..Namespace::default() };
         found.entry(number).or_insert_with(unused).mounts = mounts;
     }
     let mut namespaces: Vec<Namespace> = found.into_values().collect();
@@ -267,7 +263,7 @@ mod tests {
         let system = System::at(proc.path().to_owned());
         let of = |members: &[&str]| {
             let members = members.iter().map(|member| (*member).to_owned()).collect();
-            Namespace { number, pid: Some(7), container: None, members, mounts: Vec::new() }
+            Namespace { number, pid: Some(7), members, ..Namespace::default() }
         };
         assert_eq!(of(&["5", "6", "7"]).open(&system).unwrap().metadata().unwrap().ino(), number);
         assert_eq!(of(&["5", "6"]).open(&system).unwrap_err().kind(), ErrorKind::NotFound);

@@ -9,8 +9,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use super::tree::{self, open_listed};
 use crate::model::{
-    FileId, FileKind, FileStat, FileType, Mode, Needs, Object, ObjectKind, ObjectName, Posix, Rule, SEMAPHORE_SIZE,
-    Scope,
+    FileId, FileStat, FileType, Mode, Needs, Object, ObjectKind, ObjectName, Posix, Rule, SEMAPHORE_SIZE, Scope,
 };
 use crate::query::failure::QueryError;
 use crate::query::host::{ObjectDirectory, System};
@@ -60,16 +59,12 @@ pub(super) fn lookup(
         Err(Errno::ENOENT) => return Ok(None),
         Err(errno) => return Err(QueryError::File(name.clone(), errno)),
     };
-    match stat.kind() {
-        FileKind::Regular if stat.file.device != directory.device => {
-            Err(QueryError::NotAnObject(name.clone(), "another mount"))
-        }
-        FileKind::Regular => Ok(Some(object(system, directory, name.clone(), &stat, needs, Opening::InspectNow))),
-        FileKind::Directory if needs.contains(Needs::DIRECTORIES) && stat.file.device == directory.device => {
-            Ok(Some(object(system, directory, name.clone(), &stat, needs, Opening::InspectNow)))
-        }
-        other => Err(QueryError::NotAnObject(name.clone(), other.noun())),
+    let is_expected = stat.is_regular() || (stat.is_directory() && needs.contains(Needs::DIRECTORIES));
+    if is_expected && stat.file.device == directory.device {
+        return Ok(Some(object(system, directory, name.clone(), &stat, needs, Opening::InspectNow)));
     }
+    let noun = if stat.is_regular() { "another mount" } else { stat.kind().noun() };
+    Err(QueryError::NotAnObject(name.clone(), noun))
 }
 
 /// Returns the object of a file that has a name. `how` to open a semaphore decides whether its access time may change.
