@@ -8,11 +8,11 @@ use crate::query::{self, Account, Holder, HoldersError, PeekError, QueryError, S
 use crate::sys::{Errno, SysError};
 
 /// The cause if both sources of segments are denied.
-const DENIED: &str = "both shmctl and /proc/sysvipc/shm are denied (seccomp filter, masked /proc)";
+const BOTH_DENIED: &str = "both shmctl and /proc/sysvipc/shm are denied (seccomp filter, masked /proc)";
 
 impl From<QueryError> for Error {
     fn from(error: QueryError) -> Self {
-        let denied = |message: String, error: SysError| Self::failed_call(message, error).cause(DENIED);
+        let denied = |message: String, error: SysError| Self::failed_call(message, error).cause(BOTH_DENIED);
         match error {
             QueryError::List(error) => denied("cannot list segments".to_owned(), error),
             QueryError::Limits(error) => denied("cannot read the limits".to_owned(), error),
