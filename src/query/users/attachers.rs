@@ -1,7 +1,7 @@
 //! The processes that have a segment attached.
 //!
-//! Nothing is scanned if nattch is 0. For a few segments, the creators and last users are scanned first. A scan ends
-//! when the mappings found add up to nattch; processes that share a memory (CLONE_VM) are then unknown.
+//! Nothing is scanned if nattch is 0. For a few segments, the creators and last users are scanned first, and no other
+//! process if their mappings add up to nattch; processes that share a memory (CLONE_VM) are then unknown.
 //!
 //! If mappings are missing, the segment's record is read again. Every attach and detach sets its times, to the second:
 //! if both are older than the second in which the scan began, nothing has changed since, and what is missing has a
@@ -21,7 +21,7 @@ use std::time::Duration;
 use nix::time::{ClockId, clock_gettime};
 
 use super::matcher::Matcher;
-use super::scan::{MappingFilter, ScanResult, inode_of, scan, scan_only, some_busy};
+use super::scan::{MappingFilter, ScanResult, inode_of, scan, scan_all, scan_only, some_busy};
 use crate::model::{Hidden, HiddenBy, Key, Needs, Object, SegmentUsers, ShmId, Stamp, SysV};
 use crate::procfs::{self, ProcError};
 use crate::query::failure::QueryError;
@@ -297,34 +297,18 @@ fn find(system: &System, segments: &[&Object], everything: bool) -> Result<ScanR
     inodes.sort_unstable();
     inodes.dedup();
     let filter = MappingFilter { devices: &devices, inodes: (!everything).then_some(inodes) };
-    // The scan can end early only if all segments are of one namespace.
     let namespace = segments.first().and_then(|segment| segment.ipc_namespace());
-    let can_end_early = !everything && segments.iter().all(|segment| segment.ipc_namespace() == namespace);
-    let is_complete = |found: &ScanResult| {
-        let mut matcher = Matcher::new(system, found, segments);
-        segments.iter().all(|segment| matcher.assign(segment).found() == segment.sysv().nattch)
-    };
-    let needed = segments.iter().map(|segment| segment.sysv().nattch).sum();
-    if can_end_early && segments.len() <= FEW_SEGMENTS {
+    let are_of_one_namespace = segments.iter().all(|segment| segment.ipc_namespace() == namespace);
+    if !everything && segments.len() <= FEW_SEGMENTS && are_of_one_namespace {
         let recorded: BTreeSet<i32> = segments.iter().flat_map(|segment| segment.sysv().processes()).collect();
-        let mut found = scan(system, recorded, &filter, namespace, Some(needed)).map_err(QueryError::Mappings)?;
-        (found.complete, found.exhaustive) = (false, false);
-        if is_complete(&found) {
+        let recorded: Vec<i32> = recorded.into_iter().collect();
+        let found = scan(system, &recorded, &filter).map_err(QueryError::Mappings)?;
+        let mut matcher = Matcher::new(system, &found, segments);
+        if segments.iter().all(|segment| matcher.assign(segment).found() == segment.sysv().nattch) {
             return Ok(found);
         }
     }
-    let scan_all = |needed| {
-        let pids = procfs::pids(system.proc()).map_err(QueryError::Mappings)?;
-        scan(system, pids, &filter, namespace, needed).map_err(QueryError::Mappings)
-    };
-    if can_end_early {
-        let found = scan_all(Some(needed))?;
-        if found.complete || found.exhaustive || is_complete(&found) {
-            return Ok(found);
-        }
-        // Some of the mappings belong to another segment, or to a memory that two processes share.
-    }
-    scan_all(None)
+    scan_all(system, &filter).map_err(QueryError::Mappings)
 }
 
 /// Returns whether the record of a segment of this namespace is still the same.

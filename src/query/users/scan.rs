@@ -21,9 +21,6 @@ use crate::procfs::{self, ProcError};
 use crate::query::host::{System, can_inspect_all};
 use crate::sys;
 
-/// Maximum number of mappings whose files are read; with more, scanning all processes is faster.
-const FEW_MAPPINGS: usize = 64;
-
 #[derive(Clone, Debug)]
 pub(super) struct SegmentMapping {
     pub(super) pid: i32,
@@ -91,7 +88,7 @@ pub(super) struct ScanResult {
     inaccessible: Vec<i32>,
     /// Whether /proc hides processes.
     hides_processes: bool,
-    /// Whether every process was scanned, not only as many as were needed.
+    /// Whether every process was scanned, not only creators and last users.
     pub(super) complete: bool,
     /// Whether no mapping is missing: all processes were scanned, and no pid namespace and no missing CAP_SYS_PTRACE
     /// hides any.
@@ -140,48 +137,31 @@ pub(super) fn inode_of(id: ShmId) -> u64 {
     u64::from(id.raw().cast_unsigned())
 }
 
-/// Scans processes until `needed` mappings were found in the IPC namespace `namespace`; with `None` all of them, in
-/// several threads.
-pub(super) fn scan(
-    system: &System,
-    pids: impl IntoIterator<Item = i32>,
-    filter: &MappingFilter<'_>,
-    namespace: Option<u64>,
-    needed: Option<u64>,
-) -> Result<ScanResult, ProcError> {
-    let mut found = ScanResult { complete: true, hides_processes: system.hides_processes(), ..ScanResult::default() };
-    let mut in_namespace = 0;
+/// Scans processes, in several threads if there are many.
+pub(super) fn scan(system: &System, pids: &[i32], filter: &MappingFilter<'_>) -> Result<ScanResult, ProcError> {
+    let mut found = ScanResult { hides_processes: system.hides_processes(), ..ScanResult::default() };
     let proc = system.proc();
-    let read = |pid| (pid, mappings_of(proc, pid, filter));
-    let mut read: Box<dyn Iterator<Item = _>> = if needed.is_none() {
-        let pids: Vec<i32> = pids.into_iter().collect();
-        let parts = in_parallel(&pids, |pids| pids.iter().copied().map(read).collect::<Vec<_>>());
-        Box::new(parts.into_iter().flatten())
-    } else {
-        Box::new(pids.into_iter().map(read))
-    };
-    for (pid, mappings) in read.by_ref() {
+    let read = |pids: &[i32]| pids.iter().map(|pid| (*pid, mappings_of(proc, *pid, filter))).collect::<Vec<_>>();
+    for (pid, mappings) in in_parallel(pids, read).into_iter().flatten() {
         match mappings {
-            Ok(Some(mappings)) => {
-                in_namespace += mappings.iter().filter(|mapping| mapping.ns == namespace).count() as u64;
-                found.mappings.extend(mappings);
-            }
+            Ok(Some(mappings)) => found.mappings.extend(mappings),
             Ok(None) => found.without_memory.push(pid),
             Err(error) if error.is_denied() => found.inaccessible.push(pid),
             Err(error) if error.has_exited() => {}
             Err(error) => return Err(error),
         }
-        if needed.is_some_and(|needed| in_namespace >= needed) {
-            found.complete = false;
-            if found.mappings.len() <= FEW_MAPPINGS {
-                break;
-            }
-        }
     }
-    let all_visible = !found.some_inaccessible() || can_inspect_all(system);
-    found.exhaustive = all_visible && read.next().is_none() && system.is_in_initial_pid_namespace();
     found.sort();
     Ok(found)
+}
+
+/// Scans all processes.
+pub(super) fn scan_all(system: &System, filter: &MappingFilter<'_>) -> Result<ScanResult, ProcError> {
+    let pids: Vec<i32> = procfs::pids(system.proc())?.collect();
+    let found = scan(system, &pids, filter)?;
+    let all_visible = !found.some_inaccessible() || can_inspect_all(system);
+    let exhaustive = all_visible && system.is_in_initial_pid_namespace();
+    Ok(ScanResult { complete: true, exhaustive, ..found })
 }
 
 /// Scans exactly these processes. Also returns those that cannot be inspected, with the reason.
@@ -245,13 +225,13 @@ mod tests {
         maps("10", "00400000-00401000 r-xp 00000000 00:00 0 \n");
         let filter = MappingFilter { devices: &[Device(0, 1)], inodes: Some(vec![5]) };
         let system = System::at(root.path().to_owned());
-        let found = scan(&system, [7, 8, 10, 11], &filter, None, Some(99)).unwrap();
+        let found = scan(&system, &[7, 8, 10, 11], &filter).unwrap();
         assert_eq!(found.mappings.iter().map(|mapping| mapping.pid).collect::<Vec<_>>(), [7, 8]);
         assert!(!found.some_inaccessible());
         let other = MappingFilter { devices: &[Device(0, 1)], inodes: Some(vec![4, 6]) };
-        assert!(scan(&system, [7, 8], &other, None, Some(99)).unwrap().mappings.is_empty());
+        assert!(scan(&system, &[7, 8], &other).unwrap().mappings.is_empty());
         let elsewhere = MappingFilter { devices: &[Device(0, 2)], inodes: None };
-        assert!(scan(&system, [7, 8], &elsewhere, None, Some(99)).unwrap().mappings.is_empty());
+        assert!(scan(&system, &[7, 8], &elsewhere).unwrap().mappings.is_empty());
     }
 
     #[test]
@@ -259,6 +239,6 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let system = System::at(root.path().to_owned());
         let filter = MappingFilter { devices: &[], inodes: None };
-        assert!(scan(&system, [], &filter, None, Some(99)).unwrap().some_inaccessible());
+        assert!(scan(&system, &[], &filter).unwrap().some_inaccessible());
     }
 }
