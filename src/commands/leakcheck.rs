@@ -14,7 +14,7 @@ use crate::error::{Error, Exit, again};
 use crate::leaks::{Baseline, Creations, FileBaseline, leaks, settle};
 use crate::model::{Isolation, Leak, LeakCheck, LeakOutcome, Outcome, State, escape_invalid_utf8};
 use crate::process::{Supervised, isolate, isolate_objects, supervise};
-use crate::query::{DEV_SHM, System};
+use crate::query::{DEV_SHM, ObjectsLocation, System};
 use crate::render::{escape_json, write_junit, write_report};
 
 use summary::print_summary;
@@ -185,7 +185,12 @@ pub(crate) fn run(args: &LeakcheckArgs, context: &mut Context) -> Result<Exit, E
         Isolation::None => context.ui.status(note),
         _ => context.ui.warning(note),
     });
-    warn_of_omitted(context);
+    if context.system.shares_objects() {
+        warn_of_omitted(context);
+    } else {
+        context.ui.warning("objects omitted: the command uses the /dev/shm of this process, not that of --ns");
+        context.system = context.system.renewed().with_objects_in(ObjectsLocation::Unknown);
+    }
     let baseline = (isolation == Isolation::None).then(|| Baseline::record(&context.system)).transpose()?;
     // What the old `System` has cached belongs to the previous namespace.
     let system = context.system.renewed();

@@ -9,7 +9,7 @@ mod descriptors;
 mod diff;
 mod directories;
 mod dump;
-mod elsewhere;
+pub(crate) mod elsewhere;
 pub(crate) mod family;
 mod hostile;
 mod kinds;

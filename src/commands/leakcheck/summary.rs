@@ -86,12 +86,12 @@ fn print_objects(args: &LeakcheckArgs, context: &mut Context, check: &LeakCheck)
     has_leaked || has_others
 }
 
-/// Hints at how to remove objects that are not in use. `rm` refuses directories.
+/// Hints at how to remove objects that are not in use or kept. `rm` refuses directories.
 fn hint_removal_of_objects(context: &mut Context, objects: &[Object], condition: &str) {
     let Ok(directory) = context.system.objects() else { return };
     let (mut files, mut directories): (Vec<OsString>, Vec<OsString>) = (Vec::new(), Vec::new());
     let mut linked = Vec::new();
-    for object in objects.iter().filter(|object| object.posix().in_use() != Some(true)) {
+    for object in objects.iter().filter(|object| object.posix().in_use() != Some(true) && !object.posix().rule.keep) {
         match (&object.posix().name, object.posix().file_type) {
             (Some(name), FileType::Dir) => directories.push(directory.path_of(name).into()),
             // `shmadm rm` refuses them.

@@ -150,6 +150,17 @@ impl System {
         !matches!(&self.objects_location, ObjectsLocation::Path(path) if path == Path::new(DEV_SHM))
     }
 
+    /// Returns whether the directory of POSIX objects is the same one in the caller's mount namespace.
+    pub(crate) fn shares_objects(&self) -> bool {
+        let device = |directory: &ObjectDirectory| directory.device;
+        match &self.objects_location {
+            ObjectsLocation::Process(_, path) => {
+                self.open_objects(path).as_ref().map(device).ok() == self.objects().map(device).ok()
+            }
+            ObjectsLocation::Path(_) | ObjectsLocation::Unknown => true,
+        }
+    }
+
     /// Returns the directory of POSIX objects, opened once.
     pub(crate) fn objects(&self) -> Result<&ObjectDirectory, QueryError> {
         if let Some(directory) = self.cache.objects.get() {

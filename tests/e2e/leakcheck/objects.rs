@@ -9,9 +9,10 @@ use serde_json::json;
 use super::{leakcheck, reported, reported_with};
 use crate::actor::{Actor, Request};
 use crate::fixtures::assert_fields;
+use crate::objects::elsewhere::container;
 use crate::objects::{create, names};
 use crate::sandbox::without;
-use crate::support::{finish, mount_tmpfs_on, run, run_with_input, wait_for};
+use crate::support::{finish, mount_tmpfs_on, run, run_with_input, shmadm, wait_for};
 
 /// Prevents the kernel from reporting who creates a file, as for unprivileged users.
 fn unobserved(command: &mut Command) -> &mut Command {
@@ -97,13 +98,27 @@ fn new_unlinked_memory_of_unknown_creators_is_unattributed() {
 #[apply(test)]
 fn removal_says_that_it_leaves_objects() {
     for options in [&["--isolate", "never", "--rm"][..], &["--isolate", "never", "--rm", "--strict"]] {
-        finish(unobserved(&mut leakcheck(options, "echo >/dev/shm/x")))
+        // rm keeps podman's lock.
+        finish(unobserved(&mut leakcheck(options, "echo >/dev/shm/x; echo >/dev/shm/libpod_lock")))
             .exits(65)
             .says("no object was removed: --rm and --strict remove segments only\n")
             .says("hint: remove them if no other job needs them: `shmadm rm /x`\n");
-        assert_eq!(names(), ["x"]);
-        std::fs::remove_file("/dev/shm/x").unwrap();
+        assert_eq!(names(), ["libpod_lock", "x"]);
+        ["x", "libpod_lock"].map(|name| std::fs::remove_file(format!("/dev/shm/{name}")).unwrap());
     }
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn with_ns_the_objects_of_another_dev_shm_are_not_watched() {
+    let other = container("mount -t tmpfs none /dev/shm");
+    let ran = run(["--ns", &other.0.id().to_string(), "leakcheck", "--", "sh", "-c", "echo >/dev/shm/x"]).exits(0);
+    ran.says("warning: objects omitted: the command uses the /dev/shm of this process, not that of --ns\n");
+    let same = container("true");
+    let mut command = shmadm();
+    command.args(["--ns", &same.0.id().to_string(), "leakcheck", "--", "sh", "-c", "echo >/dev/shm/y"]);
+    let ran = finish(unobserved(command.env("PATH", "/usr/bin:/bin"))).exits(65).says("unattributed: object /y");
+    assert!(!ran.stderr.contains("omitted"), "{ran:?}");
 }
 
 #[apply(test)]

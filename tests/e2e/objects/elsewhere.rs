@@ -13,7 +13,7 @@ use crate::namespaces::container_of;
 use crate::support::{NOBODY, Running, finish, mount_tmpfs_on, run, shmadm_as};
 
 /// Starts a shell in its own mount namespace that runs a script, then waits; returns when the script is done.
-fn container(script: &str) -> Running {
+pub(crate) fn container(script: &str) -> Running {
     let mut shell = Command::new("unshare");
     started(shell.args(["--mount", "sh", "-c", &format!("{script}; echo ready; read line")]))
 }
