@@ -223,7 +223,7 @@ impl Ui {
         Ok(stream.stdout.as_fd())
     }
 
-    /// Records EPIPE of a write to the descriptor itself.
+    /// Discards further output, after EPIPE of a write to the descriptor itself or another error that was reported.
     pub(crate) fn mark_closed(&mut self) {
         self.out.closed = true;
     }

@@ -142,7 +142,10 @@ pub(crate) fn run(args: &TraceArgs, context: &mut Context) -> Result<Exit, Error
     }
     match log.end() {
         // The command's own failure is the one that counts.
-        Err(error) if code != 0 => context.ui.error(&error),
+        Err(error) if code != 0 => {
+            context.ui.error(&error);
+            context.ui.mark_closed();
+        }
         result => result?,
     }
     Ok(Exit::Verdict(code))

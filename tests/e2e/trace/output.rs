@@ -84,6 +84,8 @@ fn an_error_of_the_output_does_not_stop_the_command() {
     for (end, code) in [("", 125), ("exit 3", 3)] {
         let script = format!("{}; {end}", making(&[1]));
         finish(trace(&[], &script).stderr(full())).exits(code);
+        let ran = finish(trace(&["--json"], &script).stdout(full())).exits(code);
+        assert_eq!(ran.stderr.matches("cannot write to standard output").count(), 1, "{ran:?}");
     }
     // A reader that goes away is not an error.
     let program = env!("CARGO_BIN_EXE_shmadm");
