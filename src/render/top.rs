@@ -94,7 +94,9 @@ pub(crate) fn summary(shmem: u64, change_per_second: Option<i64>, accounted: u64
 pub(crate) fn interval(every: Duration, actual: Duration, scan: Duration) -> String {
     let short = |time: Duration| match time.as_millis() {
         millis @ ..1000 => format!("{millis}ms"),
-        millis if millis < 10_000 && millis % 1000 >= 100 => format!("{}.{}s", millis / 1000, millis % 1000 / 100),
+        millis if millis < 10_000 && millis % 1000 >= 10 => {
+            format!("{}.{:02}", millis / 1000, millis % 1000 / 10).trim_end_matches('0').to_owned() + "s"
+        }
         millis => format!("{}s", millis / 1000),
     };
     if actual <= every {
@@ -138,7 +140,7 @@ mod tests {
         assert_eq!(slow, "every 3s instead of 1s: a scan takes 600 ms");
         assert_eq!(
             interval(milliseconds(0), milliseconds(1250), milliseconds(250)),
-            "every 1.2s instead of 0ms: a scan takes 250 ms"
+            "every 1.25s instead of 0ms: a scan takes 250 ms"
         );
     }
 
