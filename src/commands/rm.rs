@@ -150,7 +150,7 @@ fn listed(context: &mut Context, file: &Path) -> Result<Resolved, Error> {
     let census = LazyCell::new(|| census(&context.system).ok());
     let mut seen = HashSet::new();
     let mut resolved = Resolved::default();
-    for object in objects.into_iter().filter(|object| seen.insert((object.scope, object.ident()))) {
+    for object in objects.into_iter().filter(|object| seen.insert((object.scope, object.ident(), object.file()))) {
         let target = object.ident().argument();
         let checked = match object.is_segment() {
             true => check_namespace(context, &object, is_isolated, &census, file).map(|()| object),

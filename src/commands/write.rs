@@ -134,7 +134,7 @@ fn with_full_cause(context: &Context, error: Error, target: &Source) -> Error {
         return error;
     };
     explain_full_directory(&context.system, error, file.as_fd(), "its file system")
-        .also("the range up to this offset was written")
+        .also("what was written before this offset remains")
 }
 
 /// Adds the command that enlarges a POSIX object, if it can have the size.

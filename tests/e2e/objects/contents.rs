@@ -87,7 +87,7 @@ fn a_write_to_a_full_file_system_is_explained() {
     let ran = run(["write", "/x", "--fill", "1"]).exits(1);
     ran.says("cannot write object /x at offset 16384: No space left on device (ENOSPC, pwrite)")
         .says("cause: its file system has 0 bytes free of 16 KiB: 16 KiB in ")
-        .says("); the range up to this offset was written\n")
+        .says("); what was written before this offset remains\n")
         .says("hint: list the objects that take the most memory: `shmadm list --posix --sort RSS --reverse`\n");
 }
 
