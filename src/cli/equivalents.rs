@@ -3,8 +3,7 @@
 //! The typed words are read as the other program reads them, together with the options of the command that replaces it.
 //! Only a command that this program accepts is suggested: what has no equivalent gets no hint.
 
-use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::OsStrExt;
+use std::ffi::OsString;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches};
@@ -23,58 +22,52 @@ const SYNONYMS: [(&str, &str); 4] = [("delete", "rm"), ("remove", "rm"), ("show"
 /// What an option of another program means.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Meaning {
-    /// Selects shared memory or everything. This program knows nothing else.
+    /// Shared memory or everything. This program knows nothing else.
     Default,
-    Limits,
-    /// POSIX objects.
-    Posix,
-    /// Remove everything.
-    Prune,
-    Id,
-    /// Decimal, octal or hexadecimal, as in `key:`. A plain number would be an id.
-    Key,
-    Size,
-    Mode,
-}
-
-impl Meaning {
-    const fn takes_value(self) -> bool {
-        matches!(self, Self::Id | Self::Key | Self::Size | Self::Mode)
-    }
+    /// Another command of this program.
+    Command(&'static str),
+    /// A segment, with what precedes it here. A plain number would be an id, so a key has `key:`.
+    Segment(&'static str),
+    /// An option of this program without a value.
+    Flag(&'static str),
+    /// An option of this program with the same value.
+    Option(&'static str),
 }
 
 /// An option of another program: its letter, its long name and what it means.
 type Foreign = (char, &'static str, Meaning);
 
-/// The options of other programs, for each command that replaces these programs.
-const OPTIONS: &[(&str, &[Foreign])] = &[
-    ("list", IPCS),
-    ("stat", IPCS),
-    // It has --all itself.
-    ("who", &[IPCS[0], IPCS[2], IPCS[3], IPCS[4]]),
-    ("limits", IPCS),
-    ("attach", SEGMENT),
-    ("detach", SEGMENT),
-    ("dump", SEGMENT),
-    ("map", SEGMENT),
-    ("read", SEGMENT),
-    ("set", SEGMENT),
-    ("write", SEGMENT),
-    ("prune", &[('m', "shmems", Meaning::Default), ('a', "all", Meaning::Default)]),
-    ("rm", &[('m', "shmem-id", Meaning::Id), ('M', "shmem-key", Meaning::Key), ('a', "all", Meaning::Prune)]),
-    ("create", &[('m', "shmems", Meaning::Default), ('M', "shmem", Meaning::Size), ('p', "mode", Meaning::Mode)]),
-];
+const KEY: Meaning = Meaning::Segment("key:");
+const PRUNE: Meaning = Meaning::Command("prune");
 
-const SEGMENT: &[Foreign] = &[('m', "shmems", Meaning::Default), ('i', "id", Meaning::Id)];
+const SEGMENT: &[Foreign] = &[('m', "shmems", Meaning::Default), ('i', "id", Meaning::Segment(""))];
 
 const IPCS: &[Foreign] = &[
     ('m', "shmems", Meaning::Default),
     ('a', "all", Meaning::Default),
-    ('i', "id", Meaning::Id),
-    ('l', "limits", Meaning::Limits),
-    ('u', "summary", Meaning::Limits),
-    ('M', "posix-shmems", Meaning::Posix),
+    ('i', "id", Meaning::Segment("")),
+    ('l', "limits", Meaning::Command("limits")),
+    ('u', "summary", Meaning::Command("limits")),
+    ('M', "posix-shmems", Meaning::Flag("--posix")),
 ];
+
+/// Returns the options of the programs that a command replaces.
+fn foreign_options(command: &str) -> &'static [Foreign] {
+    match command {
+        "list" | "stat" | "limits" => IPCS,
+        // It has --all itself.
+        "who" => const { &[IPCS[0], IPCS[2], IPCS[3], IPCS[4]] },
+        "attach" | "detach" | "dump" | "map" | "read" | "set" | "write" => SEGMENT,
+        "prune" => &[('m', "shmems", Meaning::Default), ('a', "all", Meaning::Default)],
+        "rm" => &[('m', "shmem-id", Meaning::Segment("")), ('M', "shmem-key", KEY), ('a', "all", PRUNE)],
+        "create" => &[
+            ('m', "shmems", Meaning::Default),
+            ('M', "shmem", Meaning::Option("--size")),
+            ('p', "mode", Meaning::Option("--mode")),
+        ],
+        _ => &[],
+    }
+}
 
 /// Returns the hint for what clap rejected.
 pub(super) fn hint(error: &clap::Error, called: Option<&Command>, words: &[&str]) -> Option<Hint> {
@@ -96,9 +89,7 @@ pub(super) fn hint(error: &clap::Error, called: Option<&Command>, words: &[&str]
     };
     drop_first(&|word| synonym.is_some() && word == unknown);
     drop_first(&|word| super::table::find(word).is_some_and(|command| Some(command.name) == called));
-    if rest == ["help"]
-        && let Some((_, name)) = synonym
-    {
+    if let (["help"], Some((_, name))) = (rest.as_slice(), synonym) {
         return Some(Hint::new("run this instead", shmadm(format!("help {name}"))));
     }
     // Without a command, -M with a value is that of ipcmk, and without one that of lsipc.
@@ -162,48 +153,53 @@ fn is_negative_key(text: &str) -> bool {
 
 /// Returns the arguments of this program that mean the same as `words` to the program that the command `name` replaces.
 fn translated(name: &str, words: &[&str], is_synonym: bool) -> Option<Vec<OsString>> {
-    let (_, options) = OPTIONS.iter().find(|(command, _)| *command == name)?;
+    let options = foreign_options(name);
     let words: Vec<OsString> = words.iter().map(OsString::from).collect();
     let (mut arguments, mut targets, mut meanings) = (Vec::new(), 0, Vec::new());
     for part in split(&dialect(name, options)?, &words).parts {
-        let meaning = match &part {
-            Part::Option(long, _) => options.iter().find(|(_, own, _)| own == long).map(|(.., meaning)| *meaning),
-            _ => None,
-        };
-        match (meaning, part) {
-            (Some(meaning), Part::Option(_, words)) => {
-                meanings.push(meaning);
-                let names_segment = matches!(meaning, Meaning::Id | Meaning::Key);
-                match value(&words).filter(|_| meaning.takes_value()) {
-                    Some(value) => {
-                        targets += usize::from(names_segment);
-                        arguments.extend(meant(meaning, value)?);
+        match part {
+            Part::Option(long, words) => {
+                let Some((.., meaning)) = options.iter().find(|(_, foreign, _)| *foreign == long) else {
+                    arguments.extend(words);
+                    continue;
+                };
+                meanings.push(*meaning);
+                match (*meaning, value(&words)) {
+                    // Anything but a number would name something else than an id.
+                    (Meaning::Segment(""), Some(value)) if !value.bytes().all(|byte| byte.is_ascii_digit()) => {
+                        return None;
                     }
-                    None if meaning.takes_value() && !names_segment => return None,
-                    None if meaning == Meaning::Posix => arguments.push("--posix".into()),
-                    None => {}
+                    (Meaning::Segment(prefix), Some(value)) => {
+                        targets += 1;
+                        arguments.push(format!("{prefix}{value}").into());
+                    }
+                    (Meaning::Option(option), Some(value)) => arguments.extend([option.into(), value.into()]),
+                    (Meaning::Option(_), None) => return None,
+                    (Meaning::Flag(flag), _) => arguments.push(flag.into()),
+                    (Meaning::Default | Meaning::Command(_) | Meaning::Segment(_), _) => {}
                 }
             }
-            (_, Part::Word(word)) if meanings == [Meaning::Prune] && word == "shm" => {}
+            Part::Word(word) if meanings == [PRUNE] && word == "shm" => {}
             // With -M, it could also be a key.
-            (_, Part::Word(_)) if meanings.contains(&Meaning::Key) => return None,
-            (_, Part::Word(word)) => {
+            Part::Word(_) if meanings.contains(&KEY) => return None,
+            Part::Word(word) => {
                 targets += 1;
                 let key = word.to_str().filter(|text| is_negative_key(text)).map(|key| format!("key:{key}").into());
                 arguments.push(key.unwrap_or(word));
             }
-            (_, Part::Option(_, words) | Part::Rest(words)) => arguments.extend(words),
-            (_, Part::Command(_)) => return None,
+            Part::Rest(words) => arguments.extend(words),
+            Part::Command(_) => return None,
         }
     }
     if meanings.is_empty() && !is_synonym {
         return None;
     }
+    let command =
+        meanings.iter().find_map(|meaning| if let Meaning::Command(name) = meaning { Some(*name) } else { None });
     let instead = match name {
-        "list" | "stat" | "who" if meanings.contains(&Meaning::Limits) => "limits",
+        _ if command.is_some() => command?,
         "list" if targets > 0 => "stat",
         "stat" if targets == 0 => "list",
-        "rm" if meanings.contains(&Meaning::Prune) => "prune",
         "rm" if targets == 0 => return Some(vec!["rm".into()]),
         name => name,
     };
@@ -216,37 +212,18 @@ fn dialect(name: &str, options: &[Foreign]) -> Option<clap::Command> {
     program.build();
     let own = program.find_subcommand(name)?.get_arguments().cloned();
     let foreign = options.iter().map(|(short, long, meaning)| {
-        let action = if meaning.takes_value() { ArgAction::Append } else { ArgAction::SetTrue };
+        let takes_value = matches!(meaning, Meaning::Segment(_) | Meaning::Option(_));
+        let action = if takes_value { ArgAction::Append } else { ArgAction::SetTrue };
         Arg::new(*long).short(*short).long(*long).action(action)
     });
     Some(clap::Command::new("").args(own).args(foreign))
 }
 
 /// Returns the value in the words of an option.
-fn value(words: &[OsString]) -> Option<&OsStr> {
-    match words {
-        [_, value] => Some(value),
-        [word] => {
-            let bytes = word.as_bytes();
-            let value = match bytes.strip_prefix(b"--") {
-                Some(_) => bytes.splitn(2, |byte| *byte == b'=').nth(1),
-                None => bytes.get(2..).filter(|value| !value.is_empty()),
-            };
-            value.map(OsStr::from_bytes)
-        }
-        _ => None,
-    }
-}
-
-/// Returns the arguments that mean the same as an option with this value.
-fn meant(meaning: Meaning, value: &OsStr) -> Option<Vec<OsString>> {
-    let text = value.to_str()?;
-    match meaning {
-        // Anything but a number would name something else.
-        Meaning::Id => text.bytes().all(|byte| byte.is_ascii_digit()).then(|| vec![value.into()]),
-        Meaning::Key => Some(vec![format!("key:{text}").into()]),
-        Meaning::Size => Some(vec!["--size".into(), value.into()]),
-        Meaning::Mode => Some(vec!["--mode".into(), value.into()]),
-        Meaning::Default | Meaning::Limits | Meaning::Posix | Meaning::Prune => None,
+fn value(words: &[OsString]) -> Option<&str> {
+    let [word] = words else { return words.get(1)?.to_str() };
+    match word.to_str()?.strip_prefix("--") {
+        Some(long) => long.split_once('=').map(|(_, value)| value),
+        None => word.to_str()?.get(2..).filter(|value| !value.is_empty()),
     }
 }
