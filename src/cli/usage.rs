@@ -54,13 +54,11 @@ pub(super) fn report(error: clap::Error, program: &clap::Command, arguments: &[O
         error.remove(ContextKind::SuggestedArg);
     }
     let is_error = error.use_stderr();
-    let mut rendered = rendered(&error.render(), is_error);
+    let mut text = error.render().ansi().to_string();
     if let Some(message) = invalid {
-        rendered.plain = with_first_line(&rendered.plain, &message);
-        rendered.ansi = with_first_line(&rendered.ansi, &message);
+        text = with_first_line(&text, &message);
     }
-    rendered.plain = with_invalid_utf8(&rendered.plain, arguments);
-    rendered.ansi = with_invalid_utf8(&rendered.ansi, arguments);
+    let rendered = rendered(&with_invalid_utf8(text, arguments).into(), is_error);
     if let Err(error) = ui.clap(&rendered).and_then(|()| ui.flush()) {
         return super::report(ui, error, json, codes);
     }
@@ -101,7 +99,7 @@ fn invalid_value(error: &clap::Error) -> Option<String> {
     Some(format!("invalid {name} {value:?}{reason}"))
 }
 
-/// Replaces the message in the first line of an error of clap, which begins with `error:`, colored or not.
+/// Replaces the message in the first line of an error of clap, which begins with `error:`.
 fn with_first_line(text: &str, message: &str) -> String {
     let (first, rest) = text.split_once('\n').unwrap_or((text, ""));
     let prefix = first.find("invalid value").map_or("", |start| &first[..start]);
@@ -157,8 +155,7 @@ fn unknown_short_option(error: &clap::Error) -> Option<&str> {
 }
 
 /// Shows invalid UTF-8 as `\xNN`, as elsewhere; clap shows replacement characters.
-fn with_invalid_utf8(text: &str, arguments: &[OsString]) -> String {
-    let mut text = text.to_owned();
+fn with_invalid_utf8(mut text: String, arguments: &[OsString]) -> String {
     for word in arguments.iter().filter(|word| word.to_str().is_none()) {
         text = text.replace(&*word.to_string_lossy(), &escape_invalid_utf8(word.as_bytes()));
     }
