@@ -23,10 +23,10 @@ use crate::query::{DEV_SHM, ObjectsLocation, System, can_become_root};
 use crate::render::{Format, unknown_line};
 use crate::ui::{Color, Ui};
 
-use program::Globals;
+use program::GlobalArgs;
 
 pub use program::{columns, program};
-pub use table::{COMMANDS, Command, Group};
+pub use table::{COMMANDS, Command, groups};
 
 pub(crate) fn run(arguments: Vec<OsString>) -> Exit {
     survive_file_size_limit();
@@ -48,20 +48,20 @@ pub(crate) fn run(arguments: Vec<OsString>) -> Exit {
 fn execute(program: &clap::Command, matches: &ArgMatches, arguments: &[OsString]) -> Exit {
     let called = matches.subcommand().and_then(|(name, inner)| Some((table::find(name)?, inner)));
     let codes = called.map_or(ExitCodes::Standard, |(command, _)| command.exit_codes);
-    let globals = match Globals::collect(matches) {
+    let globals = match GlobalArgs::collect(matches) {
         Ok(globals) => globals,
         Err(error) => return report(ui(false, Color::Auto), Error::new(Kind::Usage, error.to_string()), false, codes),
     };
     let typed = arguments.get(1..).unwrap_or_default();
     let line = command_line::split(program, typed);
     let directory = globals.dir.clone().map(OsString::from);
-    let ui = ui(globals.quiet, globals.color).with_json(globals.json());
+    let ui = ui(globals.quiet, globals.color.unwrap_or_default()).with_json(globals.prints_json());
     let ui = ui.with_command_line(line, globals.ns.clone(), directory, can_become_root);
     let mut context = match prepare(&globals, called) {
         Ok((format, system)) => {
             Context { ui, system, format, elsewhere: globals.ns.is_some(), arguments: typed.to_owned() }
         }
-        Err(error) => return report(ui, error, globals.json(), codes),
+        Err(error) => return report(ui, error, globals.prints_json(), codes),
     };
     let result = match called {
         Some((command, inner)) => (command.run)(inner, &mut context),
@@ -78,8 +78,8 @@ fn execute(program: &clap::Command, matches: &ArgMatches, arguments: &[OsString]
 }
 
 /// Returns the format, and the system that `--ns` and `--dir` select.
-fn prepare(globals: &Globals, called: Option<(&Command, &ArgMatches)>) -> Result<(Format, System), Error> {
-    let format = format(&globals.formats, called.map(|(command, _)| command))?;
+fn prepare(globals: &GlobalArgs, called: Option<(&Command, &ArgMatches)>) -> Result<(Format, System), Error> {
+    let format = format(&globals.format, called.map(|(command, _)| command))?;
     if let (Some(directory), Some((_, inner))) = (&globals.dir, called) {
         check_names(directory, inner)?;
     }
@@ -109,7 +109,7 @@ fn check_names(directory: &Path, arguments: &ArgMatches) -> Result<(), Error> {
 }
 
 /// Enters the IPC namespace of `--ns`, and opens the directory of `--dir`.
-fn system(globals: &Globals) -> Result<System, Error> {
+fn system(globals: &GlobalArgs) -> Result<System, Error> {
     // Before any thread exists: only a single-threaded process can enter a user namespace.
     let system = match &globals.ns {
         Some(namespace) => System::new().with_id_maps(enter_namespace(namespace)?),

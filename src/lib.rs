@@ -18,7 +18,7 @@ mod render;
 mod sys;
 mod ui;
 
-pub use cli::{COMMANDS, Command, Group, columns, program};
+pub use cli::{COMMANDS, Command, columns, groups, program};
 pub use commands::{EXIT_STATUS, Manual};
 pub use error::{Exit, Kind};
 

@@ -15,7 +15,7 @@ use clap::{Arg, ArgMatches, ValueHint};
 use clap_complete::ArgValueCompleter;
 use clap_complete::engine::{CompletionCandidate, complete};
 
-use super::program::{Globals, program};
+use super::program::{GlobalArgs, program};
 use super::table::find;
 use super::ui;
 use crate::error::{Exit, quoted};
@@ -62,7 +62,7 @@ fn candidates(words: &[OsString]) -> Option<Vec<Candidate>> {
     if started > 0 {
         return Some(vec![(":command".to_owned(), (before.len() - started).to_string())]);
     }
-    let globals = matches.as_ref().and_then(|matches| Globals::collect(matches).ok());
+    let globals = matches.as_ref().and_then(|matches| GlobalArgs::collect(matches).ok());
     let system = globals.as_ref().map_or_else(|| Ok(System::new()), super::system).ok()?;
     let has_other_directory = globals.and_then(|globals| globals.dir).is_some_and(|path| path != Path::new(DEV_SHM));
     let live = Live { system, command: command.unwrap_or_default(), by, has_other_directory, before };

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use clap::{ArgMatches, Args, FromArgMatches};
 
-use super::table::{COMMANDS, Command, Group, find};
+use super::table::{COMMANDS, Command, find, groups};
 use crate::commands::args::word;
 use crate::error::ExitCodes;
 use crate::render::{FILE, Format, SEGMENT};
@@ -19,7 +19,7 @@ const EXIT_CODES: &str = "Exit codes: 0 success, 1 failure, 2 usage error, 3 not
 // They are not `global` in clap's sense: if an option is given both before and after the command, clap keeps only one
 // value, and conflicts go unnoticed. It also clones each global argument for each command, which takes longer than the
 // rest of parsing.
-#[derive(Args, Debug)]
+#[derive(Args, Debug, Default)]
 #[command(next_help_heading = "Global options")]
 pub(super) struct GlobalArgs {
     /// Print JSON (short for --format json)
@@ -28,58 +28,49 @@ pub(super) struct GlobalArgs {
 
     /// Output format; csv and tsv only for commands that print rows
     #[arg(long, value_name = "FORMAT", value_parser = word(Format::ALL.map(|format| (format.as_str(), format))))]
-    format: Vec<Format>,
+    pub(super) format: Vec<Format>,
 
     /// Run in the IPC namespace of PID, or the one with this file or number
     #[arg(long, value_name = "PID|PATH|ipc:[N]|N")]
-    ns: Option<OsString>,
+    pub(super) ns: Option<OsString>,
 
     /// Directory of POSIX objects [default: /dev/shm]
     #[arg(long, value_name = "PATH")]
-    dir: Option<PathBuf>,
+    pub(super) dir: Option<PathBuf>,
 
     /// When to use color [default: auto]
     #[arg(long, value_name = "WHEN", value_parser = word(Color::ALL))]
-    color: Option<Color>,
+    pub(super) color: Option<Color>,
 
     /// Suppress status messages
     #[arg(short, long)]
-    quiet: bool,
-}
-
-#[derive(Debug)]
-pub(super) struct Globals {
-    pub(super) formats: Vec<Format>,
-    pub(super) ns: Option<OsString>,
-    pub(super) dir: Option<PathBuf>,
-    pub(super) color: Color,
     pub(super) quiet: bool,
 }
 
-impl Globals {
+impl GlobalArgs {
+    /// Merges the options before and after the words of a command; `format` then includes that of `--json`.
     pub(super) fn collect(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let mut globals = Self { formats: Vec::new(), ns: None, dir: None, color: Color::Auto, quiet: false };
+        let mut all = Self::default();
         for level in iter::successors(Some(matches), |level| level.subcommand().map(|(_, inner)| inner)) {
-            let GlobalArgs { json, format, ns, dir, color, quiet } = GlobalArgs::from_arg_matches(level)?;
-            globals.formats.extend(json.then_some(Format::Json));
-            globals.formats.extend(format);
-            globals.ns = ns.or(globals.ns);
-            globals.dir = dir.or(globals.dir);
-            globals.color = color.unwrap_or(globals.color);
-            globals.quiet |= quiet;
+            let Self { json, format, ns, dir, color, quiet } = Self::from_arg_matches(level)?;
+            all.format.extend(json.then_some(Format::Json).into_iter().chain(format));
+            all.ns = ns.or(all.ns);
+            all.dir = dir.or(all.dir);
+            all.color = color.or(all.color);
+            all.quiet |= quiet;
         }
-        Ok(globals)
+        Ok(all)
     }
 
-    pub(super) fn json(&self) -> bool {
-        self.formats.contains(&Format::Json)
+    pub(super) fn prints_json(&self) -> bool {
+        self.format.contains(&Format::Json)
     }
 }
 
 /// Returns the whole command line. clap adds the arguments of a command when it needs them.
 #[must_use]
 pub fn program() -> clap::Command {
-    let groups: String = Group::ALL.map(help_group).concat();
+    let groups: String = groups().map(help_group).collect();
     with_globals(clap::Command::new("shmadm"))
         // Not the name under which the program was executed, which can contain anything.
         .bin_name("shmadm")
@@ -101,9 +92,9 @@ pub fn program() -> clap::Command {
 }
 
 /// Returns the lines of a group in the help, which replace clap's single list of commands.
-fn help_group(group: Group) -> String {
-    let mut lines = format!("{}:\n", group.heading());
-    for command in group.commands() {
+fn help_group((heading, commands): (&str, &[Command])) -> String {
+    let mut lines = format!("{heading}:\n");
+    for command in commands {
         // Writing to a string cannot fail.
         let _ = writeln!(lines, "  {:<12} {}", command.name, command.summary());
     }

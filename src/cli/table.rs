@@ -5,13 +5,12 @@
 
 use clap::{ArgMatches, Args};
 
-use self::Group::{CleanUp, Contents, Inspect, Learn, Lifecycle, Monitor};
 use crate::commands::{self, Context, EXIT_STATUS, Manual, parsed};
 use crate::error::{Error, Exit, ExitCodes};
 
 /// Defines a command: its group, its name, its arguments, and what its `run` takes after the context.
 macro_rules! command {
-    ($group:ident, $name:literal, $module:ident::$args:ident $(, $more:expr)?) => {
+    ($group:literal, $name:literal, $module:ident::$args:ident $(, $more:expr)?) => {
         Command {
             group: $group,
             name: $name,
@@ -27,42 +26,42 @@ macro_rules! command {
     };
 }
 
-/// All commands, in the order of the help.
+/// All commands, in the order of the help; those of a group are adjacent.
 pub const COMMANDS: &[Command] = &[
-    command!(Lifecycle, "create", create::CreateArgs),
-    command!(Lifecycle, "attach", attach::AttachArgs),
-    command!(Lifecycle, "detach", detach::DetachArgs),
-    command!(Lifecycle, "set", set::SetArgs),
-    command!(Lifecycle, "rm", rm::RmArgs),
-    command!(Inspect, "list", list::ListArgs).alias("ls").prints_rows(),
-    command!(Inspect, "stat", stat::StatArgs).prints_rows(),
-    command!(Inspect, "who", who::WhoArgs).prints_rows(),
-    command!(Inspect, "map", map::MapArgs).prints_rows(),
-    command!(Inspect, "limits", limits::LimitsArgs).prints_rows(),
-    command!(Inspect, "usage", usage::UsageArgs).prints_rows(),
-    command!(Inspect, "top", top::TopArgs),
-    command!(Inspect, "identify", identify::IdentifyArgs).prints_rows(),
-    command!(Inspect, "trace", trace::TraceArgs).exit_codes(ExitCodes::Wrapper, commands::trace::EXIT_STATUS),
-    command!(CleanUp, "prune", prune::PruneArgs).prints_rows(),
-    command!(CleanUp, "leakcheck", leakcheck::LeakcheckArgs)
+    command!("Lifecycle", "create", create::CreateArgs),
+    command!("Lifecycle", "attach", attach::AttachArgs),
+    command!("Lifecycle", "detach", detach::DetachArgs),
+    command!("Lifecycle", "set", set::SetArgs),
+    command!("Lifecycle", "rm", rm::RmArgs),
+    command!("Inspect", "list", list::ListArgs).alias("ls").prints_rows(),
+    command!("Inspect", "stat", stat::StatArgs).prints_rows(),
+    command!("Inspect", "who", who::WhoArgs).prints_rows(),
+    command!("Inspect", "map", map::MapArgs).prints_rows(),
+    command!("Inspect", "limits", limits::LimitsArgs).prints_rows(),
+    command!("Inspect", "usage", usage::UsageArgs).prints_rows(),
+    command!("Inspect", "top", top::TopArgs),
+    command!("Inspect", "identify", identify::IdentifyArgs).prints_rows(),
+    command!("Inspect", "trace", trace::TraceArgs).exit_codes(ExitCodes::Wrapper, commands::trace::EXIT_STATUS),
+    command!("Clean up", "prune", prune::PruneArgs).prints_rows(),
+    command!("Clean up", "leakcheck", leakcheck::LeakcheckArgs)
         .without_json()
         .exit_codes(ExitCodes::Wrapper, commands::leakcheck::EXIT_STATUS),
-    command!(Contents, "write", write::WriteArgs).alias("attach-and-write"),
-    command!(Contents, "read", read::ReadArgs),
-    command!(Contents, "dump", dump::DumpArgs),
-    command!(Contents, "restore", restore::RestoreArgs),
-    command!(Monitor, "diff", diff::DiffArgs).prints_rows().exit_codes(ExitCodes::Diff, commands::diff::EXIT_STATUS),
-    command!(Monitor, "check", check::CheckArgs).exit_codes(ExitCodes::Check, commands::check::EXIT_STATUS),
-    command!(Monitor, "metrics", metrics::MetricsArgs).without_json(),
-    command!(Learn, "demo", demo::DemoArgs),
-    command!(Learn, "completions", completions::CompletionsArgs, super::program()).without_json(),
+    command!("Contents", "write", write::WriteArgs).alias("attach-and-write"),
+    command!("Contents", "read", read::ReadArgs),
+    command!("Contents", "dump", dump::DumpArgs),
+    command!("Contents", "restore", restore::RestoreArgs),
+    command!("Monitor", "diff", diff::DiffArgs).prints_rows().exit_codes(ExitCodes::Diff, commands::diff::EXIT_STATUS),
+    command!("Monitor", "check", check::CheckArgs).exit_codes(ExitCodes::Check, commands::check::EXIT_STATUS),
+    command!("Monitor", "metrics", metrics::MetricsArgs).without_json(),
+    command!("Learn", "demo", demo::DemoArgs),
+    command!("Learn", "completions", completions::CompletionsArgs, super::program()).without_json(),
 ];
 
 /// A command.
 #[derive(Debug)]
 pub struct Command {
     /// The heading of the help under which it is listed.
-    pub group: Group,
+    pub group: &'static str,
     /// Its name.
     pub name: &'static str,
     /// Another name.
@@ -104,10 +103,6 @@ impl Command {
         self
     }
 
-    pub(super) fn is_called(&self, word: &str) -> bool {
-        self.name == word || self.alias == Some(word)
-    }
-
     /// Returns the command's line in the grouped help, without its name.
     #[must_use]
     pub fn summary(&self) -> String {
@@ -116,46 +111,11 @@ impl Command {
     }
 }
 
-/// The groups of commands, in the order of the help.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Group {
-    /// From creation to removal.
-    Lifecycle,
-    /// Reports on segments, objects and the system.
-    Inspect,
-    /// Removal of what is no longer used.
-    CleanUp,
-    /// The bytes in segments and objects.
-    Contents,
-    /// Comparison and alerts.
-    Monitor,
-    /// Introductions to the subject and the program.
-    Learn,
-}
-
-impl Group {
-    /// All groups.
-    pub const ALL: [Self; 6] = [Lifecycle, Inspect, CleanUp, Contents, Monitor, Learn];
-
-    /// Returns the heading.
-    #[must_use]
-    pub const fn heading(self) -> &'static str {
-        match self {
-            Lifecycle => "Lifecycle",
-            Inspect => "Inspect",
-            CleanUp => "Clean up",
-            Contents => "Contents",
-            Monitor => "Monitor",
-            Learn => "Learn",
-        }
-    }
-
-    /// Returns the commands of the group.
-    pub fn commands(self) -> impl Iterator<Item = &'static Command> {
-        COMMANDS.iter().filter(move |command| command.group == self)
-    }
+/// Returns the groups of commands, each with its heading.
+pub fn groups() -> impl Iterator<Item = (&'static str, &'static [Command])> {
+    COMMANDS.chunk_by(|one, next| one.group == next.group).map(|commands| (commands[0].group, commands))
 }
 
 pub(super) fn find(name: &str) -> Option<&'static Command> {
-    COMMANDS.iter().find(|command| command.is_called(name))
+    COMMANDS.iter().find(|command| command.name == name || command.alias == Some(name))
 }
