@@ -1,15 +1,17 @@
+mod listing;
 mod manual;
-mod objects;
+
+use std::collections::HashSet;
 
 use clap::Args;
 use serde::Serialize;
 
+use self::listing::list;
 pub(crate) use self::manual::MANUAL;
 use self::manual::columns_help;
-use self::objects::list_with_objects;
 use super::all_namespaces::{Survey, survey, warn_of_strays};
 use super::args::{ColumnArgs, TableArgs, time_style};
-use super::filters::{Failures, FilterArgs, select as select_objects, warn_of_removed};
+use super::filters::{Failures, FilterArgs, select as select_objects};
 use super::{Context, usage_error};
 use crate::error::{Error, Exit, again};
 use crate::model::{Needs, Object};
@@ -19,7 +21,6 @@ use crate::query::{
 use crate::render::{
     BOTH, CREATORS, Cell, Column, DEFAULT, DROP_ORDER, FILE, FILE_DEFAULT, FILE_DROP_ORDER, FILE_UNLINKED, Failure,
     Format, NAMESPACE, OPTIONAL, PIDS, Rows, SEGMENT, TIMES, TableStyle, TimeStyle, file_record, record, select,
-    write_rows,
 };
 
 #[derive(Args, Debug)]
@@ -117,12 +118,8 @@ impl ListArgs {
         }
         let views = [(self.times, TIMES), (self.pids, PIDS), (self.creators, CREATORS)];
         let views = views.into_iter().filter(|(given, _)| *given && format == Format::Table).flat_map(|(_, view)| view);
-        let mut base: Vec<&str> = Vec::new();
-        views.for_each(|name| {
-            if !base.contains(name) {
-                base.push(name);
-            }
-        });
+        let mut seen = HashSet::new();
+        let mut base: Vec<&str> = views.copied().filter(|name| seen.insert(*name)).collect();
         let is_default = format == Format::Table && base.is_empty();
         if base.is_empty() {
             base = match format {
@@ -212,24 +209,7 @@ pub(crate) fn run(args: &ListArgs, context: &mut Context) -> Result<Exit, Error>
     };
     let filter = args.filters.filter()?;
     let needs = columns.iter().chain(&sort).fold(filter.needs(), |needs, column| needs | column.needs);
-    if kinds != Kinds::Segments {
-        return list_with_objects(args, context, kinds == Kinds::Both, &filter, needs, (&columns, sort), &style);
-    }
-    if args.can_stream(sort, needs, &filter) {
-        let mut rows = context.ui.write(|_| Rows::begin(context.format, &(), "segments", &columns, &style))?;
-        stream(context, needs, &filter, &mut rows)?;
-        context.ui.write(|out| rows.end(out))?;
-        warn_of_removed(context, &filter.keys());
-        return Ok(Exit::Done);
-    }
-    let (mut objects, failures) = selected(args, context, needs, &filter)?;
-    args.arrange(&mut objects, sort);
-    let (format, report) = (context.format, NotListed { failed: context.failure_records(&failures) });
-    context.ui.write(|out| write_rows(out, format, &report, "segments", &columns, objects, &style))?;
-    if !args.all_ns {
-        warn_of_removed(context, &filter.keys());
-    }
-    Ok(context.print_failures(&failures))
+    list(args, context, kinds, &filter, needs, (&columns, sort), &style)
 }
 
 /// Prints each segment as soon as it is read. The header is written with the first rows, so that a listing that fails

@@ -1,0 +1,98 @@
+//! What a listing consists of: segments, POSIX objects, or both.
+
+use super::{Kinds, ListArgs, NotListed, selected, stream};
+use crate::commands::Context;
+use crate::commands::all_namespaces::all_files;
+use crate::commands::filters::{check_pids, warn_of_removed};
+use crate::commands::objects::{anonymous_if_selected, named_objects, report_omitted, unlinked};
+use crate::error::{Error, Exit, Hint, again};
+use crate::model::{Needs, Object, State, counted};
+use crate::query::{Filter, probe};
+use crate::render::{Column, Format, Rows, TableStyle};
+
+/// Lists objects of some kinds. A table has one list of both kinds, JSON has two.
+pub(super) fn list(
+    args: &ListArgs,
+    context: &mut Context,
+    kinds: Kinds,
+    filter: &Filter,
+    needs: Needs,
+    (columns, sort): (&[&'static Column<Object>], Option<&'static Column<Object>>),
+    style: &TableStyle<'_>,
+) -> Result<Exit, Error> {
+    let (has_segments, has_files) = (kinds != Kinds::Objects, kinds != Kinds::Segments);
+    let has_two_lists = kinds == Kinds::Both && context.json();
+    let streams = (kinds == Kinds::Segments || has_two_lists) && args.can_stream(sort, needs, filter);
+    let (mut segments, failures) = match has_segments {
+        true if streams => (Vec::new(), Vec::new()),
+        true => selected(args, context, needs, filter)?,
+        false => (Vec::new(), check_pids(context, filter)?),
+    };
+    let file_columns = if has_two_lists { args.file_columns(Format::Json)? } else { columns.to_vec() };
+    let (mut files, mut are_known) = (Vec::new(), true);
+    if has_files {
+        let needs = file_columns.iter().fold(needs | filter.posix_needs(), |needs, column| needs | column.needs);
+        let found = match args.unlinked {
+            _ if args.all_ns => Some(all_files(context, args.unlinked, needs, has_segments)?),
+            true => Some(unlinked(context, needs)?),
+            false => named_objects(context, needs, !has_segments)?,
+        };
+        are_known = found.is_some();
+        files = found.unwrap_or_default();
+        files.extend(anonymous_if_selected(&context.system, filter, needs)?);
+        if args.probe {
+            probe(&context.system, &mut files);
+        }
+    }
+    let undetermined = count_undetermined(context, filter, &files);
+    files.retain(|object| filter.matches(&context.system, object));
+    if !has_two_lists {
+        segments.append(&mut files);
+    }
+    args.arrange(&mut segments, sort);
+    args.arrange(&mut files, sort);
+    let (format, report) = (context.format, NotListed { failed: context.failure_records(&failures) });
+    let name = if has_segments { "segments" } else { "objects" };
+    let mut rows = context.ui.write(|_| Rows::begin(format, &report, name, columns, style))?;
+    if streams {
+        stream(context, needs, filter, &mut rows)?;
+    }
+    context.ui.write(|out| {
+        segments.into_iter().try_for_each(|object| rows.add(out, object))?;
+        if has_two_lists && !are_known {
+            return rows.end_with_unknown(out, "objects");
+        }
+        if has_two_lists {
+            rows.begin_list("objects", &file_columns);
+        }
+        files.into_iter().try_for_each(|object| rows.add(out, object))?;
+        rows.end(out)
+    })?;
+    if has_segments && !args.all_ns {
+        warn_of_removed(context, &filter.keys());
+    }
+    if has_files && !args.unlinked && !args.all_ns {
+        report_omitted(context, filter)?;
+        if undetermined > 0 && !args.probe && context.format == Format::Table {
+            let objects = counted(undetermined, "object");
+            context.ui.suggest(Hint::new(format!("determine the state of {objects}"), again("--probe")));
+        }
+    }
+    Ok(context.print_failures(&failures))
+}
+
+/// Returns the number of objects in state unknown on which the caller may take a lease, even if the filter selects
+/// another state.
+fn count_undetermined(context: &Context, filter: &Filter, files: &[Object]) -> u64 {
+    // No lease shows these states.
+    if !filter.state.is_empty() && filter.state.iter().all(|state| matches!(state, State::Unlinked | State::Dest)) {
+        return 0;
+    }
+    let (system, filter) = (&context.system, filter.in_any_state());
+    let is_undetermined = |object: &&Object| {
+        object.state == Some(State::Unknown)
+            && (system.is_caller(object.uid) || system.uid() == 0)
+            && filter.matches(system, object)
+    };
+    files.iter().filter(is_undetermined).count() as u64
+}
