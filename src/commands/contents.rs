@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::Context;
 use crate::act::{self, Address, Attachment, Lifetime};
-use crate::contents::{Allocation, Opening, Range, Source};
+use crate::contents::{self, Allocation, Opening, Range, Source};
 use crate::error::{Error, Kind, again};
 use crate::model::{Access, Object};
 use crate::query::last_user_preventing_orphan;
@@ -71,6 +71,23 @@ impl Context {
         self.warn_of_lost_record(object);
         let attachment = act::attach(&self.system, object, access, Address::Any, false, Lifetime::Transient)?;
         Ok(Source::attached(&self.system, attachment))
+    }
+
+    /// Copies a range to standard output, without its buffer; with `sparse`, untouched pages become holes of a file.
+    pub(super) fn send(
+        &mut self,
+        source: &Source,
+        range: Range,
+        sparse: bool,
+        message: &'static str,
+    ) -> Result<(), Error> {
+        let mut bar = self.ui.progress(message, Some(range.length()));
+        let stdout = self.ui.descriptor()?;
+        let sent = contents::send(&self.system, source, range, stdout, sparse, &mut |bytes| bar.advance(bytes))?;
+        if sent < range.length() {
+            self.ui.mark_closed();
+        }
+        Ok(())
     }
 
     /// Closes an object, and reports a failed detach.

@@ -8,7 +8,7 @@ use super::args::ObjectArg;
 use super::contents::SourceArgs;
 use super::{Context, Manual, describe, is_dash, usage_error, with_link_target};
 use crate::act::NewFile;
-use crate::contents::{self, ALGORITHM, Range, Source};
+use crate::contents::{self, ALGORITHM, Range};
 use crate::error::{Error, Exit};
 use crate::model::{DumpKind, Ident, Needs, Object, Sidecar, SidecarChecksum, path_text};
 use crate::process::Interrupts;
@@ -95,17 +95,11 @@ pub(crate) fn run(args: &DumpArgs, context: &mut Context) -> Result<Exit, Error>
         report(args, context, &sidecar)?;
     } else {
         let source = context.open_to_read(&object, &args.source, 0, None)?;
-        send(context, &source)?;
+        let whole = Range::within(source.ident().clone(), source.size(), 0, None)?;
+        context.send(&source, whole, false, "dumping")?;
         context.close(source)?;
     }
     Ok(Exit::Done)
-}
-
-fn send(context: &mut Context, source: &Source) -> Result<(), Error> {
-    let whole = Range::within(source.ident().clone(), source.size(), 0, None)?;
-    let mut line = context.ui.progress("dumping", Some(whole.length()));
-    let stdout = context.ui.descriptor()?;
-    contents::send(&context.system, source, whole, stdout, false, &mut |bytes| line.advance(bytes)).map(drop)
 }
 
 /// The files of a dump, which appear when both are complete.

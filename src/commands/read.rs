@@ -154,7 +154,7 @@ pub(crate) fn run(args: &ReadArgs, context: &mut Context) -> Result<Exit, Error>
 
 fn print(args: &ReadArgs, context: &mut Context, source: &Source, range: Range) -> Result<(), Error> {
     match args.r#type {
-        _ if args.raw => print_raw(args, context, source, range),
+        _ if args.raw => context.send(source, range, args.sparse, "reading"),
         _ if context.json() => print_json(args, context, source, range),
         Some(kind) => print_values(context, source, range, kind),
         None if args.text => print_text(context, source, range),
@@ -172,17 +172,6 @@ fn print_hex(context: &mut Context, source: &Source, range: Range) -> Result<(),
         Ok(!context.ui.is_closed())
     })?;
     context.ui.write(|out| dump.finish(out, range.end))
-}
-
-fn print_raw(args: &ReadArgs, context: &mut Context, source: &Source, range: Range) -> Result<(), Error> {
-    let mut line = context.ui.progress("reading", Some(range.length()));
-    let mut progress = |bytes| line.advance(bytes);
-    let stdout = context.ui.descriptor()?;
-    let sent = contents::send(&context.system, source, range, stdout, args.sparse, &mut progress)?;
-    if sent < range.length() {
-        context.ui.mark_closed();
-    }
-    Ok(())
 }
 
 /// Prints text, escaped on a terminal, with a newline at the end.
