@@ -28,7 +28,7 @@ use hints::HintContext;
 pub(crate) use hints::{CommandLine, Part};
 pub(crate) use progress::Progress;
 pub(crate) use screen::{Key, Look, Screen};
-use wrap::wrap;
+pub(crate) use wrap::wrap;
 
 /// A pipe that is ready for writing accepts this much without blocking.
 const PIPE_BUF: usize = 4096;

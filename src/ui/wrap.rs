@@ -6,7 +6,7 @@ use unicode_width::UnicodeWidthStr;
 
 /// Breaks a text that begins after `indent` columns, so that no line is wider than `width`. The other lines are
 /// indented as much. A command in backticks is not broken, so that it can be copied.
-pub(super) fn wrap(text: &str, indent: usize, width: usize) -> String {
+pub(crate) fn wrap(text: &str, indent: usize, width: usize) -> String {
     let mut wrapped = String::with_capacity(text.len() + 8);
     let mut column = indent;
     for (index, word) in words(text).into_iter().enumerate() {

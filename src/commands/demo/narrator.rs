@@ -12,6 +12,7 @@ use crate::error::{Error, Kind};
 use crate::model::{Needs, Object, Outcome, ShmId};
 use crate::process::Role;
 use crate::query::lookup;
+use crate::ui::wrap;
 
 const STEPS: [&str; 5] = ["create", "attach", "use", "detach", "destroy"];
 
@@ -147,7 +148,7 @@ fn line(event: &Event, width: usize) -> String {
         "use" if event.role == Role::Writer.as_str() => format!("   {who:<16} {call} = {value}"),
         "use" => format!("   {who:<16} {call} is {value}"),
         "stat" => format!("   {:<16} {text}", "IPC_STAT"),
-        _ => wrap(text, width),
+        _ => format!("   {}", wrap(text, 3, width.clamp(20, 100))),
     }
 }
 
@@ -158,15 +159,4 @@ fn describe(segment: &Object) -> String {
     let rss = segment.rss.map_or_else(|| "-".to_owned(), |rss| rss.to_string());
     let dest = if sysv.dest { ", dest" } else { "" };
     format!("nattch {}, cpid {}, lpid {}, rss {rss}{dest}", sysv.nattch, pid(sysv.cpid), pid(sysv.lpid))
-}
-
-fn wrap(text: &str, width: usize) -> String {
-    let mut lines = vec!["  ".to_owned()];
-    for word in text.split_whitespace() {
-        match lines.last_mut() {
-            Some(line) if line.len() + 1 + word.len() <= width.clamp(20, 100) => *line = format!("{line} {word}"),
-            _ => lines.push(format!("   {word}")),
-        }
-    }
-    lines.join("\n")
 }
