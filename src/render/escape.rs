@@ -1,26 +1,16 @@
 //! Escaping of untrusted text for terminals.
 
 use std::borrow::Cow;
-use std::fmt::Write;
 
 use crate::model::is_dangerous;
 
 /// Escapes control and bidirectional characters in whole strings of JSON; ASCII controls are escaped already.
 pub(crate) fn escape_json(text: &[u8]) -> Cow<'_, [u8]> {
-    let is_escaped = |character: char| is_dangerous(character) && !matches!(character, '\n' | '\r' | '\t');
-    match std::str::from_utf8(text) {
-        Ok(text) if text.contains(is_escaped) => {
-            let mut safe = String::with_capacity(text.len() + 8);
-            for character in text.chars() {
-                match character {
-                    // Writing to a String cannot fail.
-                    _ if is_escaped(character) => drop(write!(safe, "\\u{:04x}", u32::from(character))),
-                    _ => safe.push(character),
-                }
-            }
-            Cow::Owned(safe.into_bytes())
-        }
-        Ok(_) | Err(_) => Cow::Borrowed(text),
+    let is_escaped = |character| is_dangerous(character) && !matches!(character, '\n' | '\r' | '\t');
+    let escape = |character| format!("\\u{:04x}", u32::from(character));
+    match std::str::from_utf8(text).map(|text| replace(text, is_escaped, escape)) {
+        Ok(Cow::Owned(safe)) => Cow::Owned(safe.into_bytes()),
+        Ok(Cow::Borrowed(_)) | Err(_) => Cow::Borrowed(text),
     }
 }
 
@@ -35,21 +25,25 @@ pub(crate) fn escape_lines(text: &str) -> Cow<'_, str> {
 }
 
 fn escape_except<'a>(text: &'a str, kept: &[char]) -> Cow<'a, str> {
-    let is_escaped = |character: char| is_dangerous(character) && !kept.contains(&character);
+    let is_escaped = |character| is_dangerous(character) && !kept.contains(&character);
+    replace(text, is_escaped, |character| match character {
+        '\n' | '\t' | '\r' => character.escape_default().to_string(),
+        _ if character.is_ascii() => format!("\\x{:02x}", u32::from(character)),
+        _ => format!("\\u{{{:04x}}}", u32::from(character)),
+    })
+}
+
+fn replace(text: &str, is_replaced: impl Fn(char) -> bool, replacement: impl Fn(char) -> String) -> Cow<'_, str> {
     // Most texts are printable ASCII, which is recognized faster.
-    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) || !text.contains(is_escaped) {
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) || !text.contains(&is_replaced) {
         return Cow::Borrowed(text);
     }
     let mut safe = String::with_capacity(text.len() + 8);
     for character in text.chars() {
-        match character {
-            _ if !is_escaped(character) => safe.push(character),
-            '\n' => safe.push_str("\\n"),
-            '\t' => safe.push_str("\\t"),
-            '\r' => safe.push_str("\\r"),
-            // Writing to a String cannot fail.
-            _ if character.is_ascii() => drop(write!(safe, "\\x{:02x}", u32::from(character))),
-            _ => drop(write!(safe, "\\u{{{:04x}}}", u32::from(character))),
+        if is_replaced(character) {
+            safe.push_str(&replacement(character));
+        } else {
+            safe.push(character);
         }
     }
     Cow::Owned(safe)
