@@ -48,14 +48,15 @@ pub(crate) fn limit_rows(LimitsReport { limits, usage, posix, pool }: &LimitsRep
         used,
         share,
     };
-    let used = |resource, description, limit, used| {
-        row(resource, description, Cell::Number(limit), Cell::Number(used), Cell::share(used, limit))
+    let used = |resource, description: &str, limit: Option<u64>, used: Option<u64>, cell: fn(u64) -> Cell<'static>| {
+        let share = used.zip(limit).map_or(Cell::Null, |(used, limit)| Cell::share(used, limit));
+        row(resource, description, Cell::of(limit, cell), Cell::of(used, cell), share)
     };
     let limit = |resource, description, limit| row(resource, description, limit, Cell::Null, Cell::Null);
     let sum = |resource, description, bytes| row(resource, description, Cell::Null, Cell::Bytes(bytes), Cell::Null);
     let mut rows = vec![
-        used("SHMMNI", "segments", limits.shmmni, usage.segments),
-        used("SHMALL", "pages in all segments", limits.shmall, usage.pages),
+        used("SHMMNI", "segments", Some(limits.shmmni), Some(usage.segments), Cell::Number),
+        used("SHMALL", "pages in all segments", Some(limits.shmall), Some(usage.pages), Cell::Number),
         limit("SHMMAX", "maximum size of a segment", Cell::bytes(limits.shmmax)),
         limit("SHMMIN", "minimum size of a segment", Cell::bytes(limits.shmmin)),
         sum("SIZE", "size of all segments", usage.size),
@@ -65,37 +66,21 @@ pub(crate) fn limit_rows(LimitsReport { limits, usage, posix, pool }: &LimitsRep
         limit("RMID_FORCED", "unattached segments are destroyed", Cell::of(limits.rmid_forced, Cell::Flag)),
     ];
     if let Some(PosixLimits { usage: posix, huge_pages }) = posix {
-        let bytes = |bytes: Option<u64>| Cell::of(bytes, Cell::bytes);
-        let number = |number: Option<u64>| Cell::of(number, Cell::Number);
+        let [memory, files] = ["memory", "files"].map(|what| format!("{what} in {}", posix.mount));
         let limited = |limit: u64| (limit > 0).then_some(limit);
-        let (size, inodes) = (limited(posix.size), limited(posix.inodes));
-        let share = |used: Option<u64>, limit: Option<u64>| {
-            used.zip(limit).map_or(Cell::Null, |(used, limit)| Cell::share(used, limit))
-        };
         rows.extend([
-            row(
-                "POSIX_SIZE",
-                &format!("memory in {}", posix.mount),
-                bytes(size),
-                bytes(posix.used),
-                share(posix.used, size),
-            ),
-            row(
-                "POSIX_INODES",
-                &format!("files in {}", posix.mount),
-                number(inodes),
-                number(posix.inodes_used),
-                share(posix.inodes_used, inodes),
-            ),
-            row("POSIX_UNLINKED", "memory of objects without a name", Cell::Null, bytes(posix.unlinked), Cell::Null),
+            used("POSIX_SIZE", &memory, limited(posix.size), posix.used, Cell::bytes),
+            used("POSIX_INODES", &files, limited(posix.inodes), posix.inodes_used, Cell::Number),
+            used("POSIX_UNLINKED", "memory of objects without a name", None, posix.unlinked, Cell::bytes),
         ]);
         if let Some(huge) = huge_pages {
-            let description = format!("files in {} with huge pages", posix.mount);
+            let description = format!("{files} with huge pages");
             rows.push(row("POSIX_HUGE", &description, Cell::Word(huge.as_str()), Cell::Null, Cell::Null));
         }
     }
     if let Some((total, free)) = pool {
-        rows.push(used("POSIX_HUGE", "huge pages in the pool", *total, total.saturating_sub(*free)));
+        let taken = total.saturating_sub(*free);
+        rows.push(used("POSIX_HUGE", "huge pages in the pool", Some(*total), Some(taken), Cell::Number));
     }
     rows
 }
