@@ -7,8 +7,8 @@
 //! written and never change afterwards, so a [`Collector`] supplies them.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
+use std::{fmt, iter};
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
@@ -55,6 +55,15 @@ const fn count<S>(name: &'static str, help: &'static str, value: fn(&S) -> Optio
 
 const fn bytes<S>(name: &'static str, help: &'static str, value: fn(&S) -> Option<u128>) -> Gauge<S> {
     Gauge { name, help, unit: Some(Unit::Bytes), value }
+}
+
+/// A gauge that is always 1, and has only labels.
+const fn info(name: &'static str, help: &'static str) -> Gauge<()> {
+    count(name, help, |()| Some(1))
+}
+
+fn container(name: Option<&Arc<str>>) -> (&'static str, &str) {
+    ("container", name.map_or("", |name| name))
 }
 
 const BY_OWNER: &[Gauge<Tally>] = &[
@@ -124,9 +133,8 @@ struct Report {
 
 impl Collector for Report {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let help = "Version of shmadm; always 1.";
-        let mut metric = encoder.encode_descriptor("shmadm_build_info", help, None, MetricType::Gauge)?;
-        value(&mut metric, &[("version", env!("CARGO_PKG_VERSION"))], 1)?;
+        let version = info("build_info", "Version of shmadm; always 1.");
+        family(&mut encoder, "shmadm_", &version, iter::once(([("version", env!("CARGO_PKG_VERSION"))], Some(1))))?;
         if let Some(first) = self.namespaces.first() {
             let help = "Page size, the unit of the page limits.";
             let mut metric =
@@ -138,15 +146,10 @@ impl Collector for Report {
         let namespaces: Vec<(String, &NamespaceMetrics)> =
             self.namespaces.iter().map(|metrics| (number(metrics), metrics)).collect();
         if self.all_namespaces {
-            let help = "Container or unit of the IPC namespace; always 1.";
-            let mut metric = encoder.encode_descriptor("shmadm_sysv_namespace_info", help, None, MetricType::Gauge)?;
-            for (ns, metrics) in &namespaces {
-                value(
-                    &mut metric,
-                    &[("ns", ns.as_str()), ("container", metrics.container.as_deref().unwrap_or_default())],
-                    1,
-                )?;
-            }
+            let gauge = info("namespace_info", "Container or unit of the IPC namespace; always 1.");
+            let values =
+                namespaces.iter().map(|(ns, it)| ([("ns", ns.as_str()), container(it.container.as_ref())], Some(1)));
+            family(&mut encoder, SYSV, &gauge, values)?;
         }
         for gauge in BY_OWNER {
             let values = namespaces.iter().flat_map(|(ns, metrics)| {
@@ -169,13 +172,11 @@ impl Report {
     fn encode_instances(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let instances: Vec<(String, &PosixMetrics)> =
             self.instances.iter().map(|metrics| (metrics.usage.dev.to_string(), metrics)).collect();
-        if self.all_namespaces && !instances.is_empty() {
-            let help = "Container or unit of the file system of POSIX objects; always 1.";
-            let mut metric = encoder.encode_descriptor("shmadm_posix_instance_info", help, None, MetricType::Gauge)?;
-            for (dev, metrics) in &instances {
-                let container = metrics.container.as_deref().unwrap_or_default();
-                value(&mut metric, &[("dev", dev.as_str()), ("container", container)], 1)?;
-            }
+        if self.all_namespaces {
+            let gauge = info("instance_info", "Container or unit of the file system of POSIX objects; always 1.");
+            let values =
+                instances.iter().map(|(dev, it)| ([("dev", dev.as_str()), container(it.container.as_ref())], Some(1)));
+            family(encoder, POSIX, &gauge, values)?;
         }
         for gauge in BY_INSTANCE {
             let values = instances.iter().map(|(dev, it)| ([("dev", dev.as_str())], (gauge.value)(&it.usage)));
