@@ -91,11 +91,11 @@ pub(crate) struct RmArgs {
 
 pub(crate) fn run(args: &RmArgs, context: &mut Context) -> Result<Exit, Error> {
     // All are resolved before the first removal.
-    let Resolved { found, failed } = match &args.from {
+    let Resolved { found, mut failed } = match &args.from {
         Some(file) => listed(context, file)?,
         None => resolve_all(context, &args.segments, context.record_needs() | Needs::DIRECTORIES),
     };
-    let (mut removed, mut failed) = (Vec::new(), failed);
+    let mut removed = Vec::new();
     let how = Removal { force: args.force, dry_run: args.dry_run, unused: args.from.is_some() };
     for (target, segment) in found {
         let running = describe_running(&context.system, &segment);
@@ -203,8 +203,8 @@ fn check_namespace(
     let (ident, argument) = (object.ident(), object.ident().argument());
     let refused = |why: String| Error::new(Kind::Refused, format!("cannot remove {ident}: {why}")).target(&*argument);
     let Some(ns) = object.ipc_namespace() else {
-        let refusal = || refused("the list does not name its IPC namespace".to_owned());
-        return if here.is_none() { Ok(()) } else { Err(refusal()) };
+        let refusal = |_| Err(refused("the list does not name its IPC namespace".to_owned()));
+        return here.map_or(Ok(()), refusal);
     };
     let in_another = || refused(format!("it is in another IPC namespace, {ns}"));
     if here == Some(ns) {

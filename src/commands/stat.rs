@@ -2,7 +2,6 @@ use clap::Args;
 use serde::Serialize;
 
 use super::args::{STATES, TARGETS_HELP, TableArgs, target, time_style};
-
 use super::{Context, Manual, are_objects, check_any_found, resolve_all};
 use crate::error::{Error, Exit};
 use crate::model::{Key, Needs, Object, Target};
@@ -82,11 +81,9 @@ pub(crate) fn run(args: &StatArgs, context: &mut Context) -> Result<Exit, Error>
             let failed = context.failure_records(&failed);
             context.report(&Report { segments, objects, failed })?;
         }
-        Format::Csv | Format::Tsv if are_objects => {
-            context.print_rows("objects", &by_names(FILE, &file_record()), objects, &style)?;
-        }
         Format::Csv | Format::Tsv => {
-            context.print_rows("segments", &by_names(SEGMENT, &record(false)), objects, &style)?;
+            let columns = if are_objects { by_names(FILE, &file_record()) } else { by_names(SEGMENT, &record(false)) };
+            context.print_rows("", &columns, objects, &style)?;
         }
         Format::Table => {
             add_servers(&context.system, &mut objects);

@@ -7,7 +7,7 @@ use super::memory::{MemoryUsage, check_whole_machine};
 use super::{Context, Manual, usage_error};
 use crate::error::{Error, Exit};
 use crate::model::{Needs, Source};
-use crate::render::{By, Column, Format, RowKind, TableStyle, USAGE_DROP_ORDER, UsageRow, bar, select, usage_columns};
+use crate::render::{By, Column, Format, RowKind, USAGE_DROP_ORDER, UsageRow, bar, select, usage_columns};
 
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Show what the machine's shared memory consists of",
@@ -99,7 +99,7 @@ pub(crate) fn run(args: &UsageArgs, context: &mut Context) -> Result<Exit, Error
         context.report(&memory.report(args.by, &rows, chosen))?;
         return Ok(Exit::Done);
     }
-    let style = TableStyle { optional: &[], ..args.table.style(context, USAGE_DROP_ORDER) };
+    let style = args.table.style(context, USAGE_DROP_ORDER);
     context.print_rows("usage", &columns, rows, &style)?;
     if is_table && matches!(args.by, By::Process | By::Container) {
         context.ui.status("what several processes use is divided evenly among them");
