@@ -1,39 +1,30 @@
 //! The two output streams: data goes to standard output; status, warnings, hints and errors go to standard error.
-//!
-//! Standard output is written with write(2) and not through the standard library, which restarts a write that a signal
-//! interrupts (EINTR). So a program whose reader has stopped reading still ends at SIGINT or SIGTERM, and writes only
-//! what the pipe accepts without blocking.
 
 mod color;
 mod hints;
-mod lines;
+mod out;
 mod progress;
 mod screen;
 mod wrap;
 
 use std::ffi::OsString;
-use std::io::{self, BufWriter, IsTerminal, StderrLock, Stdout, Write};
+use std::io::{self, IsTerminal, StderrLock, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use anstyle::{AnsiColor, Style};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
 
 use crate::error::{Error, Hint};
-use crate::render::{escape, escape_json, write_error_json};
+use crate::render::{escape, write_error_json};
 
 pub(crate) use color::Color;
 use color::is_dumb;
 use hints::HintContext;
 pub(crate) use hints::{CommandLine, Part};
+pub(crate) use out::Out;
+use out::{Interrupted, Stream};
 pub(crate) use progress::Progress;
 pub(crate) use screen::{Key, Look, Screen};
 pub(crate) use wrap::wrap;
-
-/// A pipe that is ready for writing accepts this much without blocking.
-const PIPE_BUF: usize = 4096;
-
-const BUFFER_SIZE: usize = 16 << 10;
 
 #[derive(Debug)]
 pub(crate) struct Rendered {
@@ -54,64 +45,6 @@ pub(crate) struct Ui {
     hints: HintContext,
 }
 
-/// Standard output. A closed pipe (EPIPE) is not an error: further output is discarded.
-#[derive(Debug)]
-pub(crate) struct Out {
-    stream: BufWriter<Stream>,
-    closed: bool,
-    /// Whether characters that could change what a terminal shows are escaped as in JSON.
-    escapes: bool,
-}
-
-/// Returns the signal that requested the end of the program, if any.
-pub(crate) type Interrupted = fn() -> Option<i32>;
-
-/// Unbuffered standard output whose writes end after a signal.
-#[derive(Debug)]
-struct Stream {
-    stdout: Stdout,
-    interrupted: Interrupted,
-    /// The errno with which every write fails: that of the first failed write, so that its data is not written at exit;
-    /// or EBADF if the caller had closed descriptor 1, in whose place the standard library opened /dev/null.
-    failed: Option<Errno>,
-}
-
-impl Stream {
-    fn check_open(&self) -> Result<(), Errno> {
-        self.failed.map_or(Ok(()), Err)
-    }
-}
-
-impl Write for Stream {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.check_open()?;
-        loop {
-            let mut limit = bytes.len();
-            if (self.interrupted)().is_some() {
-                // Write only what the reader accepts without blocking.
-                let mut ready = [PollFd::new(&self.stdout, PollFlags::OUT)];
-                let no_wait = Timespec { tv_sec: 0, tv_nsec: 0 };
-                if !matches!(poll(&mut ready, Some(&no_wait)), Ok(1..)) {
-                    return Err(io::ErrorKind::TimedOut.into());
-                }
-                limit = limit.min(PIPE_BUF);
-            }
-            match rustix::io::write(&self.stdout, &bytes[..limit]) {
-                Err(Errno::INTR) => {}
-                Err(errno) => {
-                    self.failed = Some(errno);
-                    return Err(errno.into());
-                }
-                Ok(written) => return Ok(written),
-            }
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 impl Ui {
     /// Opens both streams; `is_missing` says that the caller had closed standard output.
     #[expect(clippy::disallowed_methods, reason = "src/ui.rs writes standard output")]
@@ -123,14 +56,7 @@ impl Ui {
             color_out: color.applies(stdout.is_terminal()),
             color_err: color.applies(io::stderr().is_terminal()),
             hints: HintContext::default(),
-            out: Out {
-                stream: BufWriter::with_capacity(
-                    BUFFER_SIZE,
-                    Stream { stdout, interrupted, failed: is_missing.then_some(Errno::BADF) },
-                ),
-                closed: false,
-                escapes: false,
-            },
+            out: Out::new(stdout, interrupted, is_missing),
         }
     }
 
@@ -311,6 +237,18 @@ impl Ui {
         self.write(|out| out.write_all(text.as_bytes()))
     }
 
+    /// Writes lines to standard error even with `--quiet`, as they are and in one call. The caller has escaped what is
+    /// in them. A closed pipe (EPIPE) is not an error.
+    pub(crate) fn log(&mut self, lines: &str) -> Result<(), Error> {
+        self.flush()?;
+        match stderr().write_all(lines.as_bytes()) {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                Err(Error::io("cannot write to standard error", &error, "write"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn output_error(&self, error: &io::Error) -> Error {
         match (self.out.stream.get_ref().interrupted)() {
             Some(signal) => Error::interrupted(signal),
@@ -361,39 +299,4 @@ fn terminal_width(stream: impl AsFd) -> Option<usize> {
 #[expect(clippy::disallowed_methods, reason = "src/ui.rs writes standard error")]
 fn stderr() -> StderrLock<'static> {
     io::stderr().lock()
-}
-
-impl Out {
-    /// Turns EPIPE into success and records it.
-    fn ignore_closed_pipe<T>(&mut self, result: io::Result<T>, discarded: T) -> io::Result<T> {
-        match result {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
-                self.closed = true;
-                Ok(discarded)
-            }
-            other => other,
-        }
-    }
-}
-
-impl Write for Out {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.closed {
-            return Ok(bytes.len());
-        }
-        if self.escapes {
-            let result = self.stream.write_all(&escape_json(bytes));
-            return self.ignore_closed_pipe(result.map(|()| bytes.len()), bytes.len());
-        }
-        let result = self.stream.write(bytes);
-        self.ignore_closed_pipe(result, bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        if self.closed {
-            return Ok(());
-        }
-        let result = self.stream.flush();
-        self.ignore_closed_pipe(result, ())
-    }
 }
