@@ -7,15 +7,16 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use serde::Serialize;
 
 use super::args::{OwnerArgs, key};
-use super::{Context, Manual, create_guarded, describe, look_up_again, report_new};
-use crate::act::{self, Change, Creation, NewObject, Opened, PendingSegment, Plan, Requested};
+use super::new_segment::{NewSegment, create_guarded};
+use super::{Context, Manual, describe, look_up_again};
+use crate::act::{self, Change, Creation, NewObject, Opened, Plan, Requested};
 use crate::contents::{self, Range, Sink};
 use crate::error::{Error, Exit};
 use crate::explain::{denied_file_access, expected_attach_failure};
 use crate::model::{
     Ident, Key, KeySpec, Mode, Needs, Object, ObjectName, ShmId, Size, counted, is_decimal, parse_byte, parse_size,
 };
-use crate::process::{Guard, Hold, Interrupts, StartedHolder, start_holder};
+use crate::process::{Hold, Interrupts, StartedHolder, start_holder};
 
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Create a segment or POSIX object, or open an existing one",
@@ -184,7 +185,7 @@ pub(crate) fn run(args: &CreateArgs, context: &mut Context) -> Result<Exit, Erro
         },
     };
     interrupts.check()?;
-    report(args, context, id, pending, (guard, holder))
+    report(args, context, NewSegment { id, pending, guard, holder })
 }
 
 /// Creates a POSIX object, or opens it if it exists as requested.
@@ -302,15 +303,9 @@ struct Created<'a> {
     holder: Option<i32>,
 }
 
-fn report(
-    args: &CreateArgs,
-    context: &mut Context,
-    id: ShmId,
-    pending: Option<PendingSegment>,
-    (guard, holder): (Option<Guard>, Option<StartedHolder>),
-) -> Result<Exit, Error> {
-    let segment = look_up_again(context, id, context.record_needs())?;
-    let created = pending.is_some();
+fn report(args: &CreateArgs, context: &mut Context, new: NewSegment) -> Result<Exit, Error> {
+    let segment = look_up_again(context, new.id, context.record_needs())?;
+    let created = new.pending.is_some();
     let verb = if created { "created" } else { "opened existing" };
     context.ui.status(&format!("{verb} {}", describe(&segment)));
     if !created && let Some(error) = act::denied_access(&context.system, &segment) {
@@ -319,9 +314,8 @@ fn report(
     if created && let Some(page) = args.huge.and_then(|size| size.or_else(|| context.system.huge_page_size())) {
         report_last_page(context, segment.size, page);
     }
-    let report =
-        Created { dry_run: false, created, segment: Some(&segment), holder: holder.as_ref().map(StartedHolder::pid) };
-    report_new(context, id, pending, (guard, holder), &report)
+    let report = Created { dry_run: false, created, segment: Some(&segment), holder: new.holder_pid() };
+    new.report(context, &report)
 }
 
 /// Reports that the last huge page extends beyond the size.

@@ -6,7 +6,8 @@ use clap::Args;
 
 use super::all_namespaces::{Survey, all_instances, survey, why_unreachable};
 use super::args::TableArgs;
-use super::{Context, Manual, is_dash, read_whole, usage_error};
+use super::files::{is_dash, read_whole};
+use super::{Context, Manual, usage_error};
 use crate::error::{Error, Exit, Kind, again, shmadm};
 use crate::model::{Device, Difference, Listing, Needs, Object, parse_listing, path_text};
 use crate::query::{census, inventory, posix_objects, posix_objects_in};

@@ -6,7 +6,8 @@ use serde::Serialize;
 
 use super::args::ObjectArg;
 use super::contents::SourceArgs;
-use super::{Context, Manual, describe, is_dash, usage_error, with_link_target};
+use super::files::{is_dash, with_link_target};
+use super::{Context, Manual, describe, usage_error};
 use crate::act::NewFile;
 use crate::contents::{self, ALGORITHM, Range};
 use crate::error::{Error, Exit};

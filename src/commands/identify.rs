@@ -4,8 +4,9 @@ use clap::Args;
 use serde::Serialize;
 
 use super::args::{TableArgs, target};
+use super::files::read_whole;
 use super::objects::named_objects;
-use super::{Context, Manual, check_any_found, read_whole, resolve_all};
+use super::{Context, Manual, check_any_found, resolve_all};
 use crate::error::{Error, Exit, Kind};
 use crate::model::{Identification, Needs, Object, Target};
 use crate::query::{self, Rules, add_attachers, inventory};

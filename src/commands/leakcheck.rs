@@ -7,8 +7,9 @@ use std::time::Instant;
 
 use clap::{Args, ValueEnum};
 
+use super::files::{is_dash, with_link_target};
 use super::objects::warn_of_omitted;
-use super::{Context, Manual, is_dash, usage_error, with_link_target};
+use super::{Context, Manual, usage_error};
 use crate::act::{Cleaned, Report, clean};
 use crate::error::{Error, Exit, again};
 use crate::leaks::{Baseline, Creations, FileBaseline, leaks, settle};

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::all_namespaces::{all_instances, ask_all};
+use super::files::{is_dash, with_link_target};
 use super::memory::segment_holdings;
-use super::{Context, Manual, is_dash, usage_error, with_link_target};
+use super::{Context, Manual, usage_error};
 use crate::act::NewFile;
 use crate::error::{Error, Exit, Kind, shmadm};
 use crate::model::{Needs, Object, PosixUsage, SourceUsage, State, Tally, by_source, path_text};

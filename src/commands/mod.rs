@@ -11,6 +11,7 @@ pub(crate) mod demo;
 pub(crate) mod detach;
 pub(crate) mod diff;
 pub(crate) mod dump;
+mod files;
 pub(crate) mod filters;
 pub(crate) mod identify;
 pub(crate) mod leakcheck;
@@ -19,6 +20,7 @@ pub(crate) mod list;
 pub(crate) mod map;
 mod memory;
 pub(crate) mod metrics;
+mod new_segment;
 mod objects;
 pub(crate) mod prune;
 pub(crate) mod read;
@@ -34,18 +36,14 @@ pub(crate) mod write;
 
 use std::collections::HashSet;
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::{self, Read};
-use std::path::Path;
 
 use serde::Serialize;
 
-use crate::act::{self, Creation, Opened, PendingSegment, own_link_target};
 use crate::contents::Progress;
-use crate::error::{Error, Exit, Kind, again, grouped};
+use crate::error::{Error, Exit, Kind, grouped};
 use crate::explain::{self, find};
-use crate::model::{Ident, Key, Needs, Object, ShmId, Size, Target, path_text};
-use crate::process::{Guard, Interrupts, StartedHolder, WaitOutcome};
+use crate::model::{Ident, Key, Needs, Object, Size, Target};
+use crate::process::WaitOutcome;
 use crate::query::System;
 use crate::render::{Column, Failure, Format, TableStyle, TimeStyle, write_report, write_rows};
 use crate::ui::Ui;
@@ -199,116 +197,6 @@ fn look_up_again(context: &Context, ident: impl Into<Ident>, needs: Needs) -> Re
     let ident = ident.into();
     let removed = || Error::new(Kind::NotFound, format!("{ident} was removed by another process"));
     find(&context.system, ident.clone(), needs)?.ok_or_else(|| removed().target(ident.argument()))
-}
-
-/// Creates or opens a segment like `act::create`. A second process, the guard, creates it, and removes it if this one
-/// is killed before the guard is released.
-fn create_guarded(
-    context: &mut Context,
-    creation: &Creation,
-    interrupts: &Interrupts,
-) -> Result<(Opened, Option<Guard>), Error> {
-    let Context { system, ui, .. } = context;
-    let mut guard = None;
-    let opened = act::create_with(system, creation, |key, size, flags| {
-        let start = || {
-            let warn = |error: &Error| ui.warning(&format!("{error}: if this command is killed, the segment remains"));
-            Guard::start().inspect_err(warn).ok()
-        };
-        match guard.get_or_insert_with(start) {
-            Some(guard) => {
-                let created = guard.create(interrupts, key, size, flags)?;
-                Ok(created.map(|id| PendingSegment::new(id, guard.pid())))
-            }
-            None => act::create_here(key, size, flags),
-        }
-    })?;
-    Ok((opened, guard.flatten()))
-}
-
-/// Prints the id of a new segment or, in JSON, its report, and keeps it and its holder. Only releasing the guard may
-/// follow: a segment whose id was not printed would be a leak.
-fn report_new(
-    context: &mut Context,
-    id: ShmId,
-    pending: Option<PendingSegment>,
-    (guard, holder): (Option<Guard>, Option<StartedHolder>),
-    report: &impl Serialize,
-) -> Result<Exit, Error> {
-    guard.as_ref().map_or(Ok(()), Guard::check_release)?;
-    if let Some(holder) = &holder {
-        context.ui.status(&format!("pid {} keeps it attached", holder.pid()));
-    }
-    let printed = if context.json() { context.report(report) } else { context.ui.print(&id.to_string()) };
-    printed.and_then(|()| context.ui.flush()).map_err(|error| match (&pending, &holder) {
-        (Some(_), _) => error.also(&format!("segment {id} was removed, because its id could not be printed")),
-        (None, Some(holder)) => {
-            error.also(&format!("holder {} was terminated, because the id could not be printed", holder.pid()))
-        }
-        (None, None) => error,
-    })?;
-    pending.map(PendingSegment::into_id);
-    guard.map_or(Ok(()), Guard::release)?;
-    if let Some(holder) = holder {
-        holder.keep();
-    }
-    Ok(Exit::Done)
-}
-
-/// Adds a hint with the target of a symbolic link to the error for a file that was not written, if the link is the
-/// caller's. `option` names the file.
-fn with_link_target(error: Error, option: &str, path: &Path) -> Error {
-    match own_link_target(path) {
-        Some(target) => {
-            let command = again(option).arg(path_argument(&target)).without(&[path]);
-            error.hint("name the target of the symbolic link", command)
-        }
-        None => error,
-    }
-}
-
-/// Returns whether a FILE stands for standard input or output.
-fn is_dash(path: &Path) -> bool {
-    path.as_os_str() == "-"
-}
-
-/// Returns the error for a file that cannot be read.
-fn unreadable(name: &str, error: &io::Error, call: &'static str) -> Error {
-    let failed = Error::io(format!("cannot read {name}"), error, call).target(name);
-    match error.kind() {
-        io::ErrorKind::PermissionDenied => failed.cause("the file or one of its parent directories denies you access"),
-        _ => failed,
-    }
-}
-
-/// Maximum size of a file: at half a kilobyte per segment, enough for two million segments.
-const MAX_FILE_SIZE: u64 = 1 << 30;
-
-/// Reads a file that `accept` accepts, or standard input; returns its name and contents.
-fn read_whole(path: &Path, accept: impl FnOnce(&File) -> Result<(), Error>) -> Result<(String, Vec<u8>), Error> {
-    let name = if is_dash(path) { "standard input".to_owned() } else { path_text(path) };
-    let failed = |error: io::Error, call| unreadable(&name, &error, call);
-    let source: Box<dyn Read> = if is_dash(path) {
-        Box::new(io::stdin())
-    } else {
-        let file = File::open(path).map_err(|error| failed(error, "open"))?;
-        accept(&file)?;
-        Box::new(file)
-    };
-    let mut text = Vec::new();
-    source.take(MAX_FILE_SIZE).read_to_end(&mut text).map_err(|error| failed(error, "read"))?;
-    if text.len() as u64 == MAX_FILE_SIZE {
-        return Err(
-            Error::new(Kind::Failed, format!("cannot read {name}: the file must be smaller than 1 GiB")).target(&*name)
-        );
-    }
-    Ok((name, text))
-}
-
-/// Returns a path as an argument: what begins with - would be an option.
-pub(crate) fn path_argument(path: &Path) -> OsString {
-    let is_option = path.as_os_str().as_encoded_bytes().starts_with(b"-");
-    if is_option { Path::new(".").join(path).into_os_string() } else { path.into() }
 }
 
 /// The texts of a command for its help and manual page.

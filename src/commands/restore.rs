@@ -10,12 +10,14 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use super::args::{OwnerArgs, key};
-use super::{Context, Manual, create_guarded, describe, is_dash, look_up_again, report_new, usage_error};
+use super::files::is_dash;
+use super::new_segment::{NewSegment, create_guarded};
+use super::{Context, Manual, describe, files, look_up_again, usage_error};
 use crate::act::{self, Change, Creation, NewObject, Opened, PendingSegment, Requested};
 use crate::contents::{self, ALGORITHM, Sink};
 use crate::error::{Error, Exit, Kind, again, shmadm};
 use crate::model::{Ident, Key, KeySpec, Mode, Needs, Object, ObjectName, Recorded, Sidecar, path_text};
-use crate::process::{Guard, Hold, Interrupts, StartedHolder, start_holder};
+use crate::process::{Guard, Hold, Interrupts, start_holder};
 use crate::query::{System, find_by_key, may_control};
 
 pub(crate) const MANUAL: Manual = Manual {
@@ -125,7 +127,7 @@ pub(crate) fn run(args: &RestoreArgs, context: &mut Context) -> Result<Exit, Err
     };
     act::set(&context.system, &segment, change)?;
     interrupts.check()?;
-    report(context, pending, (guard, holder))
+    report(context, NewSegment { id: pending.id(), pending: Some(pending), guard, holder })
 }
 
 /// Returns the path of the dump that a user named by its contents or by its record.
@@ -277,16 +279,11 @@ struct Restored<'a> {
     holder: Option<i32>,
 }
 
-fn report(
-    context: &mut Context,
-    pending: PendingSegment,
-    (guard, holder): (Option<Guard>, Option<StartedHolder>),
-) -> Result<Exit, Error> {
-    let id = pending.id();
-    let segment = look_up_again(context, id, Needs::RECORD)?;
+fn report(context: &mut Context, new: NewSegment) -> Result<Exit, Error> {
+    let segment = look_up_again(context, new.id, Needs::RECORD)?;
     context.ui.status(&format!("restored {}; its id, creator, times and pids are new", describe(&segment)));
-    let report = Restored { segment: &segment, holder: holder.as_ref().map(StartedHolder::pid) };
-    report_new(context, id, Some(pending), (guard, holder), &report)
+    let report = Restored { segment: &segment, holder: new.holder_pid() };
+    new.report(context, &report)
 }
 
 /// Reads the record of the dump at a path.
@@ -365,5 +362,5 @@ fn unreadable(path: &Path, error: &io::Error, call: &'static str) -> Error {
     if error.kind() == io::ErrorKind::UnexpectedEof {
         return Error::new(Kind::Failed, format!("{name} was truncated while being read")).target(name);
     }
-    super::unreadable(&name, error, call)
+    files::unreadable(&name, error, call)
 }

@@ -8,9 +8,8 @@ use clap::Args;
 
 use super::all_namespaces::why_unreachable;
 use super::args::{TARGETS_HELP, target};
-use super::{
-    Context, Manual, Resolved, describe, is_dash, path_argument, read_whole, resolve_all, unreadable, usage_error,
-};
+use super::files::{is_dash, path_argument, read_whole, unreadable};
+use super::{Context, Manual, Resolved, describe, resolve_all, usage_error};
 use crate::act::{self, Removal, UseEvidence};
 use crate::error::{Error, Exit, Kind, again, quoted};
 use crate::explain::{describe_running, describe_users, why_hidden};

@@ -8,7 +8,8 @@ use clap::Args;
 
 use self::log::Log;
 use self::summary::Summary;
-use super::{Context, Manual, is_dash, usage_error, with_link_target};
+use super::files::{is_dash, with_link_target};
+use super::{Context, Manual, usage_error};
 use crate::act::Report;
 use crate::error::{Error, Exit, again};
 use crate::model::parse_pid;

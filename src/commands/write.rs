@@ -9,7 +9,8 @@ use clap::Args;
 use serde::Serialize;
 
 use super::args::{ObjectArg, word};
-use super::{Context, Manual, is_dash, unreadable, usage_error};
+use super::files::{is_dash, unreadable};
+use super::{Context, Manual, usage_error};
 use crate::contents::{self, Allocation, Range, Received, Sink, Source, ValueType};
 use crate::error::{Errno, Error, Exit, Kind, SysError, again, shmadm};
 use crate::explain::explain_full_directory;

@@ -133,4 +133,5 @@ pub(crate) const NEIGHBOURS: &[(&str, &str, &str)] = &[
 ];
 
 /// Modules of `commands` that are not commands; every command may name them.
-pub(crate) const SHARED_BY_COMMANDS: &[&str] = &["all_namespaces", "args", "contents", "filters", "memory", "objects"];
+pub(crate) const SHARED_BY_COMMANDS: &[&str] =
+    &["all_namespaces", "args", "contents", "files", "filters", "memory", "new_segment", "objects"];

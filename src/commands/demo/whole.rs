@@ -3,7 +3,7 @@
 use super::narrator::Narrator;
 use super::{Context, DEFAULT_KEY, PaceArgs, creation};
 use crate::act::{Opened, PendingSegment};
-use crate::commands::create_guarded;
+use crate::commands::new_segment::create_guarded;
 use crate::error::{Error, Exit, Hint, Kind, again, shmadm, sysctl};
 use crate::model::{Key, Needs, Outcome, ShmId};
 use crate::process::{Guard, Interrupts, Pair};

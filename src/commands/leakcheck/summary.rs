@@ -4,7 +4,8 @@ use std::collections::HashSet;
 use std::ffi::OsString;
 
 use super::LeakcheckArgs;
-use crate::commands::{Context, path_argument};
+use crate::commands::Context;
+use crate::commands::files::path_argument;
 use crate::error::{Hint, Invocation, again, program, shmadm};
 use crate::model::{
     FileType, Isolation, Leak, LeakCheck, LeakOutcome, Leaks, Object, Size, TotalSize, counted, enumerate, first_names,

@@ -1,0 +1,69 @@
+//! Files that the user names.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use crate::act::own_link_target;
+use crate::error::{Error, Kind, again};
+use crate::model::path_text;
+
+/// Adds a hint with the target of a symbolic link to the error for a file that was not written, if the link is the
+/// caller's. `option` names the file.
+pub(super) fn with_link_target(error: Error, option: &str, path: &Path) -> Error {
+    match own_link_target(path) {
+        Some(target) => {
+            let command = again(option).arg(path_argument(&target)).without(&[path]);
+            error.hint("name the target of the symbolic link", command)
+        }
+        None => error,
+    }
+}
+
+/// Returns whether a FILE stands for standard input or output.
+pub(super) fn is_dash(path: &Path) -> bool {
+    path.as_os_str() == "-"
+}
+
+/// Returns the error for a file that cannot be read.
+pub(super) fn unreadable(name: &str, error: &io::Error, call: &'static str) -> Error {
+    let failed = Error::io(format!("cannot read {name}"), error, call).target(name);
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => failed.cause("the file or one of its parent directories denies you access"),
+        _ => failed,
+    }
+}
+
+/// Maximum size of a file: at half a kilobyte per segment, enough for two million segments.
+const MAX_FILE_SIZE: u64 = 1 << 30;
+
+/// Reads a file that `accept` accepts, or standard input; returns its name and contents.
+pub(super) fn read_whole(
+    path: &Path,
+    accept: impl FnOnce(&File) -> Result<(), Error>,
+) -> Result<(String, Vec<u8>), Error> {
+    let name = if is_dash(path) { "standard input".to_owned() } else { path_text(path) };
+    let failed = |error: io::Error, call| unreadable(&name, &error, call);
+    let source: Box<dyn Read> = if is_dash(path) {
+        Box::new(io::stdin())
+    } else {
+        let file = File::open(path).map_err(|error| failed(error, "open"))?;
+        accept(&file)?;
+        Box::new(file)
+    };
+    let mut text = Vec::new();
+    source.take(MAX_FILE_SIZE).read_to_end(&mut text).map_err(|error| failed(error, "read"))?;
+    if text.len() as u64 == MAX_FILE_SIZE {
+        return Err(
+            Error::new(Kind::Failed, format!("cannot read {name}: the file must be smaller than 1 GiB")).target(&*name)
+        );
+    }
+    Ok((name, text))
+}
+
+/// Returns a path as an argument: what begins with - would be an option.
+pub(super) fn path_argument(path: &Path) -> OsString {
+    let is_option = path.as_os_str().as_encoded_bytes().starts_with(b"-");
+    if is_option { Path::new(".").join(path).into_os_string() } else { path.into() }
+}
