@@ -1,8 +1,8 @@
 //! The columns of POSIX objects.
 
-use super::segments::{field, left, right};
+use super::segments::{commands, field, left, pids, right, users};
 use super::{Cell, Column};
-use crate::model::{FileUser, Needs, Object, ObjectKind, Posix};
+use crate::model::{Needs, Object, ObjectKind, Posix};
 
 /// Returns the cell of a field that only a file has.
 pub(super) fn posix<'a>(object: &'a Object, cell: impl FnOnce(&'a Posix) -> Cell<'a>) -> Cell<'a> {
@@ -28,9 +28,9 @@ fn whole<'a>(object: &'a Object, cell: impl FnOnce() -> Cell<'a>) -> Cell<'a> {
     if object.as_posix().is_some_and(|posix| posix.is_partial) { Cell::Null } else { cell() }
 }
 
-/// Returns an entry for each process that uses a file; `None` if they were not looked for.
-fn users(object: &Object) -> Option<impl Iterator<Item = &FileUser>> {
-    object.file_users().map(|users| users.processes().filter_map(|process| process.first()))
+/// Returns the cell of the number of processes that use a file.
+fn number_of_users(object: &Object) -> Cell<'_> {
+    Cell::of(users(object), |users| Cell::Number(users.len() as u64))
 }
 
 /// The width to which a narrow terminal shortens the name of an object, which can have 255 bytes.
@@ -60,10 +60,7 @@ pub(crate) static FILE: &[Column<Object>] = &[
     right("LINKS", "links", "number of names (hard links)", |object| {
         known(object, |posix| Cell::Number(posix.stat.links))
     }),
-    right("USERS", "users", "number of processes that use it", |object| {
-        Cell::of(users(object), |users| Cell::Number(users.count() as u64))
-    })
-    .needs(Needs::ATTACHERS),
+    right("USERS", "users", "number of processes that use it", number_of_users).needs(Needs::ATTACHERS),
     right("MAPPINGS", "mappings", "number of mappings", |object| {
         posix(object, |posix| Cell::of(posix.users.as_ref(), |users| Cell::Number(users.mappings)))
     })
@@ -121,16 +118,8 @@ pub(crate) static FILE: &[Column<Object>] = &[
     left("CONTAINER", "container", "container or unit of the mount namespace", field::container)
         .needs(Needs::CONTAINER),
     // The record ends here.
-    left("PIDS", "pids", "processes that use it", |object| {
-        Cell::of(users(object), |users| Cell::Pids(users.map(|user| user.pid).collect()))
-    })
-    .needs(Needs::ATTACHERS)
-    .list_shortened_to(16),
-    left("COMMANDS", "commands", "commands of these processes", |object| {
-        Cell::of(users(object), |users| Cell::Texts(users.filter_map(|user| user.command.as_deref()).collect()))
-    })
-    .needs(Needs::ATTACHERS)
-    .shortened_to(8),
+    left("PIDS", "pids", "processes that use it", pids).needs(Needs::ATTACHERS).list_shortened_to(16),
+    left("COMMANDS", "commands", "commands of these processes", commands).needs(Needs::ATTACHERS).shortened_to(8),
 ];
 
 /// What comes first in the default table with the objects of all namespaces.
@@ -161,7 +150,7 @@ pub(crate) static BOTH: &[Column<Object>] = &[
     Column::right("RSS", field::rss).needs(Needs::RESIDENT),
     Column::right("USERS", |object| match &object.kind {
         ObjectKind::SysV(_) => field::nattch(object),
-        ObjectKind::Posix(_) => Cell::of(users(object), |users| Cell::Number(users.count() as u64)),
+        ObjectKind::Posix(_) => number_of_users(object),
     }),
     Column::left("STATE", field::state).needs(Needs::STATE),
     Column::right("IDLE", field::idle),

@@ -4,7 +4,7 @@ use serde::{Serialize, Serializer};
 
 use super::files::{FILE, FILE_FIELDS};
 use super::{Cell, Column};
-use crate::model::{Needs, Object, ObjectKind, SegmentUser, SegmentUsers, SysV};
+use crate::model::{Needs, Object, ObjectKind, SegmentUsers, SysV};
 
 /// Returns the cell of a field that only a System V segment has.
 fn sysv<'a>(object: &'a Object, cell: impl FnOnce(&'a SysV) -> Cell<'a>) -> Cell<'a> {
@@ -107,16 +107,8 @@ pub(crate) static SEGMENT: &[Column<Object>] = &[
     })
     .needs(Needs::COMMANDS)
     .shortened_to(16),
-    left("PIDS", "pids", "processes that have it attached", |object| {
-        Cell::of(users(object), |users| Cell::Pids(users.map(|user| user.pid).collect()))
-    })
-    .needs(Needs::ATTACHERS)
-    .list_shortened_to(16),
-    left("COMMANDS", "commands", "commands of these processes", |object| {
-        Cell::of(users(object), |users| Cell::Texts(users.filter_map(|user| user.command.as_deref()).collect()))
-    })
-    .needs(Needs::ATTACHERS)
-    .shortened_to(20),
+    left("PIDS", "pids", "processes that have it attached", pids).needs(Needs::ATTACHERS).list_shortened_to(16),
+    left("COMMANDS", "commands", "commands of these processes", commands).needs(Needs::ATTACHERS).shortened_to(20),
     left("FORMER_KEY", "former_key", "key before the segment was marked for destruction", |object| {
         Cell::of(object.former_key(), Cell::Key)
     })
@@ -130,9 +122,26 @@ pub(crate) static SEGMENT: &[Column<Object>] = &[
     left("CONTAINER", "container", "container or unit of the namespace", field::container).needs(Needs::CONTAINER),
 ];
 
-/// Returns a mapping of each process that uses an object; `None` if they are not known.
-fn users(object: &Object) -> Option<impl Iterator<Item = &SegmentUser>> {
-    object.attachers.as_deref().and_then(SegmentUsers::known)
+/// Returns each process that uses an object, with its command; `None` if they are not known.
+pub(super) fn users(object: &Object) -> Option<Vec<(i32, Option<&str>)>> {
+    match &object.kind {
+        ObjectKind::SysV(_) => {
+            let users = object.attachers.as_deref().and_then(SegmentUsers::known)?;
+            Some(users.map(|user| (user.pid, user.command.as_deref())).collect())
+        }
+        ObjectKind::Posix(_) => {
+            let users = object.file_users()?.processes().filter_map(|process| process.first());
+            Some(users.map(|user| (user.pid, user.command.as_deref())).collect())
+        }
+    }
+}
+
+pub(super) fn pids(object: &Object) -> Cell<'_> {
+    Cell::of(users(object), |users| Cell::Pids(users.into_iter().map(|(pid, _)| pid).collect()))
+}
+
+pub(super) fn commands(object: &Object) -> Cell<'_> {
+    Cell::of(users(object), |users| Cell::Texts(users.into_iter().filter_map(|(_, command)| command).collect()))
 }
 
 const FIELDS: usize = 25;

@@ -12,15 +12,14 @@ pub(super) fn text(text: &str, width: usize, ellipsis: &str) -> String {
         return format!("{ellipsis}{end}");
     }
     let directories = program.rfind('/').map_or(0, |slash| slash + 1);
-    let (name, text) = (&program[directories..], &text[directories..]);
+    let (program, text) = (&program[directories..], &text[directories..]);
     if text.width() <= width {
         return text.to_owned();
     }
-    if name.width() <= room {
-        return format!("{name}{ellipsis}{}", last(&text[name.len()..], room - name.width()));
+    if program.width() <= room {
+        return format!("{program}{ellipsis}{}", last(&text[program.len()..], room - program.width()));
     }
-    let end = last(name, room / 2);
-    format!("{}{ellipsis}{end}", first(name, room - end.width()))
+    name(program, width, ellipsis)
 }
 
 /// Shortens a name to a width: omits its middle.
