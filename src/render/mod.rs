@@ -14,7 +14,6 @@ mod call;
 mod cell;
 mod check;
 mod column;
-mod delimited;
 mod difference;
 mod escape;
 mod fields;

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use serde::{Serialize, Serializer};
 
 use super::escape::escape_lines;
-use super::{Column, Format, TableStyle, begin_report, delimited, table};
+use super::{Cell, Column, Format, TableStyle, begin_report, table};
 
 /// The size at which the buffer is written: more than the buffer of standard output, which then passes it on without
 /// a copy, and small enough for the processor's cache.
@@ -41,7 +41,7 @@ impl<'a, R> Rows<'a, R> {
                 writeln!(buffer, "{}", names.join("\t"))?;
             }
             Format::Csv if style.headings => {
-                delimited::append_csv(&mut buffer, columns.iter().map(|column| column.name.to_owned()))?;
+                append_csv(&mut buffer, columns.iter().map(|column| column.name.to_owned()))?;
             }
             Format::Tsv | Format::Csv | Format::Table => {}
         }
@@ -54,9 +54,9 @@ impl<'a, R> Rows<'a, R> {
             Format::Table => self.kept.push(row),
             Format::Csv => {
                 let fields = self.columns.iter().map(|column| (column.cell)(&row).to_string());
-                delimited::append_csv(&mut self.buffer, fields)?;
+                append_csv(&mut self.buffer, fields)?;
             }
-            Format::Tsv => delimited::append_tsv(&mut self.buffer, self.columns, &row)?,
+            Format::Tsv => append_tsv(&mut self.buffer, self.columns, &row)?,
             Format::Json => {
                 if self.count > 0 {
                     self.buffer.push(b',');
@@ -121,4 +121,43 @@ pub(crate) fn write_rows<R>(
         _ => rows.into_iter().try_for_each(|row| writer.add(out, row))?,
     }
     writer.end(out)
+}
+
+/// The usual size of a row: the default buffer is larger than the rows that it would be allocated for.
+const ROW_SIZE: usize = 512;
+
+/// Appends a row of CSV (RFC 4180).
+fn append_csv(line: &mut Vec<u8>, fields: impl Iterator<Item = String>) -> io::Result<()> {
+    let mut writer =
+        csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).buffer_capacity(ROW_SIZE).from_writer(line);
+    writer.write_record(fields.map(String::into_bytes))?;
+    writer.flush()
+}
+
+fn append_tsv<R>(line: &mut Vec<u8>, columns: &[&Column<R>], row: &R) -> io::Result<()> {
+    for (index, column) in columns.iter().enumerate() {
+        if index > 0 {
+            line.push(b'\t');
+        }
+        match (column.cell)(row) {
+            Cell::Text(text) | Cell::Account(Some(text), _) => escape_tsv(text, line),
+            Cell::Texts(texts) => escape_tsv(&texts.join("; "), line),
+            cell => write!(line, "{cell}")?,
+        }
+    }
+    line.push(b'\n');
+    Ok(())
+}
+
+/// Appends text; tabs, newlines, carriage returns and backslashes are escaped.
+fn escape_tsv(text: &str, line: &mut Vec<u8>) {
+    for byte in text.bytes() {
+        match byte {
+            b'\t' => line.extend_from_slice(b"\\t"),
+            b'\n' => line.extend_from_slice(b"\\n"),
+            b'\r' => line.extend_from_slice(b"\\r"),
+            b'\\' => line.extend_from_slice(b"\\\\"),
+            _ => line.push(byte),
+        }
+    }
 }
