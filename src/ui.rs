@@ -1,6 +1,5 @@
 //! The two output streams: data goes to standard output; status, warnings, hints and errors go to standard error.
 
-mod color;
 mod hints;
 mod out;
 mod progress;
@@ -16,8 +15,6 @@ use anstyle::{AnsiColor, Style};
 use crate::error::{Error, Hint};
 use crate::render::{escape, write_error_json};
 
-pub(crate) use color::Color;
-use color::is_dumb;
 use hints::HintContext;
 pub(crate) use hints::{CommandLine, Part};
 pub(crate) use out::Out;
@@ -25,6 +22,36 @@ use out::{Interrupted, Stream};
 pub(crate) use progress::Progress;
 pub(crate) use screen::{Key, Look, Screen};
 pub(crate) use wrap::wrap;
+
+/// Whether output has colors.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Color {
+    /// On a terminal, unless NO_COLOR is set or TERM is `dumb`.
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
+
+impl Color {
+    /// All settings, with the words that users type.
+    pub(crate) const ALL: [(&'static str, Self); 3] =
+        [("auto", Self::Auto), ("always", Self::Always), ("never", Self::Never)];
+
+    fn applies(self, is_terminal: bool) -> bool {
+        let disabled = || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) || is_dumb();
+        match self {
+            Self::Always => true,
+            Self::Never => false,
+            Self::Auto => is_terminal && !disabled(),
+        }
+    }
+}
+
+/// Returns whether the terminal knows no control sequences.
+fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_some_and(|term| term == "dumb")
+}
 
 #[derive(Debug)]
 pub(crate) struct Rendered {

@@ -13,8 +13,7 @@ use rustix::termios::{
     InputModes, LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcgetpgrp, tcgetwinsize, tcsetattr,
 };
 
-use super::color::is_dumb;
-use super::{Interrupted, Stream, Ui};
+use super::{Interrupted, Stream, Ui, is_dumb};
 use crate::error::Error;
 use crate::render::clip;
 
