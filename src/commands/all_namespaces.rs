@@ -105,14 +105,18 @@ pub(crate) fn ask_all<T: Send>(
             }
         }
     }
-    if inaccessible > 0 && !can_inspect_all(&context.system) {
-        let processes = counted(inaccessible, "process");
-        context
-            .ui
-            .warning(&format!("cannot determine the IPC namespace of {processes}: there may be more than are shown"));
+    warn_of_inaccessible(context, inaccessible, "IPC namespace", "more");
+    Ok(answers)
+}
+
+/// Warns about processes whose namespaces cannot be read.
+fn warn_of_inaccessible(context: &mut Context, count: u64, namespace: &str, more: &str) {
+    if count > 0 && !can_inspect_all(&context.system) {
+        let processes = counted(count, "process");
+        let message = format!("cannot determine the {namespace} of {processes}: there may be {more} than are shown");
+        context.ui.warning(&message);
         context.ui.hint(Hint::run_as_root());
     }
-    Ok(answers)
 }
 
 /// Opens the /dev/shm of every mount namespace, each file system once. Warns about those that cannot be opened;
@@ -125,11 +129,8 @@ pub(crate) fn all_instances(context: &mut Context, with_segments: bool) -> Resul
         let error = Error::from(error);
         context.ui.warning(&format!("objects omitted: {error} (pid {pid})"));
     }
-    if inaccessible > 0 && !with_segments && !can_inspect_all(&context.system) {
-        let processes = counted(inaccessible, "process");
-        let more = "there may be more objects than are shown";
-        context.ui.warning(&format!("cannot determine the mount namespace of {processes}: {more}"));
-        context.ui.hint(Hint::run_as_root());
+    if !with_segments {
+        warn_of_inaccessible(context, inaccessible, "mount namespace", "more objects");
     }
     Ok((directories, is_complete))
 }

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
+use super::usage_error;
 use crate::act::own_link_target;
 use crate::error::{Error, Kind, again};
 use crate::model::path_text;
@@ -24,6 +25,15 @@ pub(super) fn with_link_target(error: Error, option: &str, path: &Path) -> Error
 /// Returns whether a FILE stands for standard input or output.
 pub(super) fn is_dash(path: &Path) -> bool {
     path.as_os_str() == "-"
+}
+
+/// Refuses to write to standard output, to which a command that is run writes.
+pub(super) fn check_not_dash(option: &str, path: &Path) -> Result<(), Error> {
+    if !is_dash(path) {
+        return Ok(());
+    }
+    Err(usage_error(format!("{option} - would be mixed with the command's own output"))
+        .hint("write a file of that name", again(&format!("{option} ./-"))))
 }
 
 /// Returns the error for a file that cannot be read.

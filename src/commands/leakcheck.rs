@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use clap::{Args, ValueEnum};
 
-use super::files::{is_dash, with_link_target};
+use super::files::{check_not_dash, with_link_target};
 use super::objects::warn_of_omitted;
 use super::{Context, Manual, usage_error};
 use crate::act::{Cleaned, Report, clean};
@@ -239,10 +239,7 @@ impl LeakcheckArgs {
                 .hint("write JSON to a file", again("--report leaks.json").without(&["json", "format"])));
         }
         for (option, path) in [("--report", &self.report), ("--junit", &self.junit)] {
-            if path.as_deref().is_some_and(is_dash) {
-                return Err(usage_error(format!("{option} - would be mixed with the command's own output"))
-                    .hint("write a file of that name", again(&format!("{option} ./-"))));
-            }
+            path.as_deref().map_or(Ok(()), |path| check_not_dash(option, path))?;
         }
         Ok(())
     }

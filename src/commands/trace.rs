@@ -8,7 +8,7 @@ use clap::Args;
 
 use self::log::Log;
 use self::summary::Summary;
-use super::files::{is_dash, with_link_target};
+use super::files::{check_not_dash, with_link_target};
 use super::{Context, Manual, usage_error};
 use crate::act::Report;
 use crate::error::{Error, Exit, again};
@@ -153,10 +153,7 @@ pub(crate) fn run(args: &TraceArgs, context: &mut Context) -> Result<Exit, Error
 }
 
 fn open(path: &Path) -> Result<crate::act::Log, Error> {
-    if is_dash(path) {
-        return Err(usage_error("--output - would be mixed with the command's own output")
-            .hint("write a file of that name", again("--output ./-")));
-    }
+    check_not_dash("--output", path)?;
     let opened = Report::begin(path).and_then(Report::into_log);
     opened.map_err(|error| with_link_target(error, "--output", path))
 }
