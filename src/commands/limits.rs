@@ -1,6 +1,7 @@
 use clap::Args;
 
 use super::args::TableArgs;
+use super::objects::warn_of_omitted;
 use super::{Context, Manual};
 use crate::error::{Error, Exit};
 use crate::model::Needs;
@@ -30,6 +31,7 @@ pub(crate) struct LimitsArgs {
 }
 
 pub(crate) fn run(args: &LimitsArgs, context: &mut Context) -> Result<Exit, Error> {
+    warn_of_omitted(context);
     let system = &context.system;
     let posix = match query::posix_usage(system, Needs::empty()) {
         Err(error) if error.is_without_objects() => None,

@@ -7,6 +7,7 @@ use clap::Args;
 use super::all_namespaces::{all_instances, ask_all};
 use super::files::{is_dash, with_link_target};
 use super::memory::segment_holdings;
+use super::objects::warn_of_omitted;
 use super::{Context, Manual, usage_error};
 use crate::act::NewFile;
 use crate::error::{Error, Exit, Kind, shmadm};
@@ -132,6 +133,7 @@ fn posix(args: &MetricsArgs, context: &mut Context) -> Result<Vec<PosixMetrics>,
         (found, _) = all_instances(context, true)?;
         found.iter().collect()
     } else {
+        warn_of_omitted(context);
         context.system.objects().ok().into_iter().collect::<Vec<_>>()
     };
     let system = &context.system;

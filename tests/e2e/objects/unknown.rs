@@ -35,7 +35,8 @@ fn objects_of_a_directory_on_disk_are_omitted_with_a_warning() {
     let disk = tempfile::tempdir_in("/var/tmp").unwrap();
     mount(Some(disk.path()), "/dev/shm", None::<&str>, MsFlags::MS_BIND, None::<&str>).unwrap();
     let namespace = "/proc/self/ns/ipc";
-    for command in ["list", "prune -n", "leakcheck --isolate never true", "leakcheck true"] {
+    let commands = ["list", "limits", "metrics", "prune -n", "leakcheck --isolate never true", "leakcheck true"];
+    for command in commands {
         run(command.split(' '))
             .exits(0)
             .says("warning: objects omitted: cannot use /dev/shm: neither a tmpfs nor a hugetlbfs is mounted there\n");
