@@ -103,7 +103,8 @@ impl<'a> Resolver<'a> {
         let found = match &ident {
             Ident::Id(id) if self.segments.contains_key(id) => self.segments.get(id).cloned(),
             Ident::File(file) => self.files.as_ref().map_err(Error::clone)?.get(file).cloned(),
-            Ident::Id(_) | Ident::Name(_) => lookup(self.system, ident.clone(), self.needs)?,
+            Ident::Id(_) | Ident::Name(_) => lookup(self.system, ident.clone(), self.needs)
+                .map_err(|error| cannot_look_up(self.system, &ident, error))?,
         };
         let found = match (found, &target.name) {
             (None, Name::Semaphore(_, musl)) => lookup(self.system, Ident::Name(musl.clone()), self.needs)?
@@ -126,6 +127,17 @@ impl<'a> Resolver<'a> {
         }
         Ok(found)
     }
+}
+
+/// Returns the error for an object that could not be looked up, which names it also if its directory cannot be opened.
+fn cannot_look_up(system: &System, ident: &Ident, error: QueryError) -> Error {
+    let (QueryError::Directory(path, _) | QueryError::Link { path, .. }) = &error else { return error.into() };
+    let place = match system.objects_process() {
+        Some((pid, directory)) => format!("{} of process {pid}", path_text(directory)),
+        None => path_text(path),
+    };
+    let message = format!("cannot find {ident} in {place}");
+    Error { message, ..error.into() }.target(ident.argument())
 }
 
 /// Returns the error for an object that was not found by device and inode, naming the process whose /dev/shm contains

@@ -174,6 +174,14 @@ impl System {
         Ok(self.cache.objects.get_or_init(|| directory))
     }
 
+    /// Returns the process whose directory of POSIX objects is used, and the directory's path there.
+    pub(crate) fn objects_process(&self) -> Option<(i32, &Path)> {
+        match &self.objects_place {
+            ObjectsPlace::Process(pid, path) => Some((*pid, path)),
+            _ => None,
+        }
+    }
+
     /// Opens a directory of POSIX objects of the caller's mount namespace.
     pub(super) fn open_objects(&self, path: &Path) -> Result<ObjectDirectory, QueryError> {
         let own = procfs::mount_namespace_of(&self.proc, "thread-self");

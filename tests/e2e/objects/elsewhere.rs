@@ -87,9 +87,28 @@ fn a_symbolic_link_in_place_of_a_processs_dev_shm_is_refused() {
         // A directory of the container's own tmpfs is not /etc.
         assert_eq!(ran.code, Some(if is_directory { 0 } else { 1 }), "{ran:?}");
         if !is_directory {
-            ran.says("(ELOOP, openat2)\ncause: it or a directory above it is a symbolic link, ");
+            let problem = "(ELOOP, openat2)\ncause: it or a directory above it is a symbolic link, ";
+            ran.says(problem);
+            run(["--ns", &pid, "stat", "/x"]).exits(1).says(problem).says(&format!(
+                "error: cannot find object /x in /dev/shm of process {pid}: Too many levels of symbolic links "
+            ));
         }
     }
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn a_process_without_a_dev_shm_is_named_with_the_object() {
+    let container = container("mount -t tmpfs none /dev");
+    let pid = container.pid().to_string();
+    let error = format!(
+        "error: cannot find object /x in /dev/shm of process {pid}: No such file or directory (ENOENT, open)\n"
+    );
+    for command in ["read", "stat", "rm"] {
+        run(["--ns", &pid, command, "/x"]).exits(3).says(&error);
+    }
+    let one_error = format!("error: cannot find 2 objects (/x and /y) in /dev/shm of process {pid}: ");
+    run(["--ns", &pid, "rm", "/x", "/y"]).exits(3).says(&one_error);
 }
 
 #[apply(test)]
