@@ -29,6 +29,7 @@ pub(crate) use existing::denied_access;
 pub(crate) use file::NewFile;
 pub(crate) use plan::{Plan, plan, would_fail};
 pub(crate) use remove::{Cleaned, Removal, Removed, UseEvidence, clean, remove};
+pub(crate) use remove_failure::Failure;
 pub(crate) use remove_file::{AT_ONCE, clean_files, find_listed};
 pub(crate) use report::{Log, Report};
 pub(crate) use set::{Change, set};

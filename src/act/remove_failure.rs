@@ -15,6 +15,8 @@ use crate::query::{CAP_FOWNER, System, has_capability};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
     Gone,
+    /// Its name is now that of another file.
+    Replaced,
     Changed,
     /// It has no name that could be removed.
     Unnamed,
@@ -36,11 +38,14 @@ pub(crate) enum Failure {
     Call(Errno, &'static str),
 }
 
+const REPLACED: &str = "its name now belongs to another file";
+
 impl Failure {
     /// Returns the reason, for one object or several.
-    pub(super) fn reason(self) -> String {
+    pub(crate) fn reason(self) -> String {
         match self {
             Self::Gone | Self::Unnamed => KeepReason::AlreadyRemoved.reason(),
+            Self::Replaced => REPLACED.to_owned(),
             Self::Changed => KeepReason::Changed.reason(),
             Self::Linked(links) => format!("{links} names (hard links)"),
             Self::InUse => "in use".to_owned(),
@@ -61,6 +66,7 @@ impl Failure {
             Self::Gone => missing_file(&ident),
             Self::Unnamed => refused("it has no name; its memory is freed when the last process closes and unmaps it")
                 .cause(describe_users(system, object)),
+            Self::Replaced => refused(REPLACED),
             Self::Changed => {
                 refused("it has changed since the lookup").hint("show it again", shmadm("stat").arg(ident.typed()))
             }

@@ -273,6 +273,7 @@ fn check(file: impl AsFd, seen: &FileStat) -> Result<FileStat, Failure> {
     let now = sys::stat_file(file.as_fd()).map_err(|errno| Failure::Call(errno, "statx"))?;
     match now.links {
         0 => Err(Failure::Gone),
+        _ if now.file != seen.file => Err(Failure::Replaced),
         links @ 2.. => Err(Failure::Linked(links)),
         1 if now.is_unchanged(seen) => Ok(now),
         1 => Err(Failure::Changed),
@@ -329,7 +330,7 @@ impl<'a> Pending<'a> {
         if sys::stat_entry(directory, &self.aside).is_ok_and(|stat| stat.file == self.id) {
             return Ok(self);
         }
-        Err(self.give_back(Failure::Changed))
+        Err(self.give_back(Failure::Replaced))
     }
 
     /// Restores the name, and returns why it is not removed.

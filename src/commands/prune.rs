@@ -197,7 +197,8 @@ pub(crate) fn run(args: &PruneArgs, context: &mut Context) -> Result<Exit, Error
     let users = selection.describe_users();
     report.kept = selection.kept;
     let undetermined = selection.undetermined.into_iter();
-    let skipped = undetermined.map(|segment| Skipped { reason: files::why_unknown(&segment), segment });
+    let skipped =
+        undetermined.map(|segment| Skipped { reason: files::why_unknown(&context.system, &segment), segment });
     report.skipped.extend(skipped);
     let mut objects = segments::skip_closed(context, &survey, selection.selected, &mut report);
     let namespaces = survey.namespaces;

@@ -5,12 +5,12 @@ use std::os::fd::AsFd;
 use std::time::Instant;
 
 use super::PruneArgs;
-use crate::act::{AT_ONCE, OpenWatch, clean_files};
+use crate::act::{AT_ONCE, Failure, OpenWatch, clean_files};
 use crate::commands::Context;
 use crate::error::{Error, Kind, again};
 use crate::model::{Needs, Object, Posix, State, path_text};
 use crate::process::Interrupts;
-use crate::query::{Filter, System, posix_objects, probe};
+use crate::query::{Filter, QueryError, System, lookup, posix_objects, probe};
 
 /// Lists the objects. Takes the leases of removable objects, unless the removal itself will take them and a scan has
 /// already shown whether they are in use.
@@ -130,8 +130,17 @@ pub(super) fn reason(state: Option<State>, posix: &Posix) -> String {
     format!("not in use{evidence}{creation}{cleanup}")
 }
 
-/// Returns why the use of an object could not be determined, if its lease could not be taken.
-pub(super) fn why_unknown(object: &Object) -> String {
+/// Returns why the use of an object could not be determined: its lease could not be taken, or it no longer has its name.
+pub(super) fn why_unknown(system: &System, object: &Object) -> String {
+    let failure = match lookup(system, object.ident(), Needs::DIRECTORIES) {
+        Ok(None) => Some(Failure::Gone),
+        Ok(Some(now)) if now.file() == object.file() => None,
+        Ok(Some(_)) | Err(QueryError::NotAnObject(..)) => Some(Failure::Replaced),
+        Err(_) => None,
+    };
+    if let Some(failure) = failure {
+        return failure.reason();
+    }
     let hidden = object.file_users().map(|users| users.why_hidden()).unwrap_or_default();
     format!("the write lease cannot be taken, and {hidden}")
 }

@@ -95,7 +95,7 @@ fn an_object_left_aside_is_named_with_the_reason_why_it_was_not_removed() {
             let ran = ran.says("cause: its name is now /.shmadm-aside=torch_4194304_1_1 and could not be restored");
             // The text of EIO depends on the C library.
             let ran = ran.says("error: cannot remove object /torch_4194304_1_1: ");
-            ran.says(if fails { " (EIO, unlinkat)\n" } else { "_1: it has changed since the lookup\n" });
+            ran.says(if fails { " (EIO, unlinkat)\n" } else { "_1: its name now belongs to another file\n" });
             assert_eq!(names(), [".shmadm-aside=torch_4194304_1_1", "torch_4194304_1_1"]);
             names().iter().for_each(|name| std::fs::remove_file(format!("/dev/shm/{name}")).unwrap());
         }

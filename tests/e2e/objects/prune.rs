@@ -1,11 +1,12 @@
 //! `prune` of POSIX objects: what no process uses, and never what a program keeps.
 
 use std::fs::{File, Permissions};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use expect_test::expect;
+use nix::libc;
 use serde_json::{Value, json};
 
 use super::aside::{is_rename, is_thread_mask};
@@ -14,8 +15,8 @@ use crate::actor::{Actor, Request};
 use crate::fixtures::assert_fields;
 use crate::oracle;
 use crate::redact::Redaction;
-use crate::support::{Ran, mount_tmpfs_on, run, run_with_input, shmadm, wait_for};
-use crate::vanish::Stopped;
+use crate::support::{NOBODY, Ran, mount_tmpfs_on, run, run_with_input, shmadm, shmadm_as, wait_for};
+use crate::vanish::{Call, Stopped};
 
 /// Removes everything that is not in use, at once.
 pub(super) const ALL: [&str; 8] = ["prune", "--posix", "--unattached", "--older-than", "0s", "--settle", "0s", "--yes"];
@@ -202,15 +203,37 @@ fn an_object_that_was_read_or_changed_after_the_listing_is_skipped() {
 #[apply(test)]
 fn an_object_that_replaces_another_during_its_removal_is_kept() {
     let forced = &["rm", "/torch_4194304_1_1", "--force"];
-    let (lookup, listing) = ("it has changed since the lookup", "changed since the listing");
-    for (arguments, reason) in [(&["rm", "/torch_4194304_1_1"][..], lookup), (forced, lookup), (&ALL, listing)] {
+    for arguments in [&["rm", "/torch_4194304_1_1"][..], forced, &ALL] {
         let path = orphan(1);
         let stopped = Stopped::before(1, is_rename, arguments);
         std::fs::remove_file(&path).unwrap();
         std::fs::write(&path, "new").unwrap();
-        stopped.go_on().says(reason);
+        stopped.go_on().says("object /torch_4194304_1_1").says(": its name now belongs to another file\n");
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "new");
         std::fs::remove_file(path).unwrap();
+    }
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn an_object_that_another_file_has_replaced_before_its_lease_is_skipped_for_that_reason() {
+    // The first call that refers to the object by its name in the directory.
+    let refers = |call: &Call| {
+        let flags = u64::from((libc::O_PATH | libc::O_NOFOLLOW).cast_unsigned());
+        call.number == libc::SYS_openat && call.arguments[0] < 1024 && call.arguments[2] & flags == flags
+    };
+    for replace in [|path: &str| std::fs::write(path, "new").unwrap(), |path: &str| std::fs::create_dir(path).unwrap()]
+    {
+        let path = orphan(1);
+        chown(&path, Some(NOBODY), Some(NOBODY)).unwrap();
+        let mut command = shmadm_as(NOBODY);
+        command.args(ALL).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let stopped = Stopped::command_before(1, refers, command);
+        std::fs::remove_file(&path).unwrap();
+        replace(&path);
+        let reason = "skipped object /torch_4194304_1_1 (4 KiB): its name now belongs to another file\n";
+        stopped.go_on().exits(0).says(reason);
+        let _ = std::fs::remove_file(&path).or_else(|_| std::fs::remove_dir(&path));
     }
 }
 
