@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::args::{TableArgs, target};
 use super::files::read_whole;
-use super::objects::named_objects;
+use super::objects::{is_undetermined, named_objects, suggest_probe};
 use super::{Context, Manual, check_any_found, resolve_all};
 use crate::error::{Error, Exit, Kind};
 use crate::model::{Identification, Needs, Object, Target};
@@ -87,6 +87,7 @@ pub(crate) fn run(args: &IdentifyArgs, context: &mut Context) -> Result<Exit, Er
     add_attachers(&context.system, &mut objects)?;
     query::add_servers(&context.system, &mut objects);
     let identify = |object: Object| (query::identify(&context.system, &object), object);
+    let undetermined = objects.iter().filter(|object| is_undetermined(&context.system, object)).count();
     let found: Vec<(Option<Identification>, Object)> = objects.into_iter().map(identify).collect();
     if context.json() {
         let identities = found.into_iter().filter_map(|(identity, _)| identity).collect();
@@ -95,6 +96,9 @@ pub(crate) fn run(args: &IdentifyArgs, context: &mut Context) -> Result<Exit, Er
         let rows = found.into_iter().map(|(identity, object)| IdentityRow::new(identity, &object)).collect();
         let style = args.table.style(context, &["EVIDENCE", "MAKER", "WHAT"]);
         context.print_rows("identities", &IDENTITIES.iter().collect::<Vec<_>>(), rows, &style)?;
+    }
+    if !args.probe {
+        suggest_probe(context, undetermined);
     }
     Ok(context.print_failures(&failed))
 }

@@ -105,3 +105,17 @@ pub(crate) fn report_omitted(context: &mut Context, filter: &Filter) -> Result<(
     }
     Ok(())
 }
+
+/// Returns whether an object is in state unknown and the caller may take the lease that determines it.
+pub(crate) fn is_undetermined(system: &System, object: &Object) -> bool {
+    let may_lease = system.is_caller(object.uid) || system.uid() == 0;
+    !object.is_segment() && object.state == Some(State::Unknown) && may_lease
+}
+
+/// Suggests --probe for a number of objects that are undetermined, in a table.
+pub(crate) fn suggest_probe(context: &mut Context, undetermined: usize) {
+    if undetermined > 0 && context.format == Format::Table {
+        let objects = counted(undetermined as u64, "object");
+        context.ui.suggest(Hint::new(format!("determine the state of {objects}"), again("--probe")));
+    }
+}

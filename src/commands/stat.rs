@@ -2,6 +2,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::args::{STATES, TARGETS_HELP, TableArgs, target, time_style};
+use super::objects::{is_undetermined, suggest_probe};
 use super::{Context, Manual, are_objects, check_any_found, resolve_all};
 use crate::error::{Error, Exit};
 use crate::model::{Key, Needs, Object, Target};
@@ -72,6 +73,7 @@ pub(crate) fn run(args: &StatArgs, context: &mut Context) -> Result<Exit, Error>
     if context.format == Format::Table || objects.iter().any(Object::is_marked) {
         add_attachers(&context.system, &mut objects)?;
     }
+    let undetermined = objects.iter().filter(|object| is_undetermined(&context.system, object)).count();
     let style = TableStyle { time: args.time, ..args.table.style(context, &[]) };
     match context.format {
         Format::Json => {
@@ -95,6 +97,9 @@ pub(crate) fn run(args: &StatArgs, context: &mut Context) -> Result<Exit, Error>
                 context.ui.write(|out| write_fields(out, &fields))?;
             }
         }
+    }
+    if !args.probe {
+        suggest_probe(context, undetermined);
     }
     Ok(context.print_failures(&failed))
 }

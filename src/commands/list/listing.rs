@@ -4,9 +4,11 @@ use super::{Kinds, ListArgs, NotListed, selected, stream};
 use crate::commands::Context;
 use crate::commands::all_namespaces::all_files;
 use crate::commands::filters::{check_pids, warn_of_removed};
-use crate::commands::objects::{anonymous_if_selected, named_objects, report_omitted, unlinked};
-use crate::error::{Error, Exit, Hint, again};
-use crate::model::{Needs, Object, State, counted};
+use crate::commands::objects::{
+    anonymous_if_selected, is_undetermined, named_objects, report_omitted, suggest_probe, unlinked,
+};
+use crate::error::{Error, Exit};
+use crate::model::{Needs, Object, State};
 use crate::query::{Filter, probe};
 use crate::render::{Column, Format, Rows, TableStyle};
 
@@ -73,26 +75,20 @@ pub(super) fn list(
     }
     if has_files && !args.unlinked && !args.all_ns {
         report_omitted(context, filter)?;
-        if undetermined > 0 && !args.probe && context.format == Format::Table {
-            let objects = counted(undetermined, "object");
-            context.ui.suggest(Hint::new(format!("determine the state of {objects}"), again("--probe")));
+        if !args.probe {
+            suggest_probe(context, undetermined);
         }
     }
     Ok(context.print_failures(&failures))
 }
 
-/// Returns the number of objects in state unknown on which the caller may take a lease, even if the filter selects
-/// another state.
-fn count_undetermined(context: &Context, filter: &Filter, files: &[Object]) -> u64 {
+/// Returns the number of objects whose state --probe determines, even if the filter selects another state.
+fn count_undetermined(context: &Context, filter: &Filter, files: &[Object]) -> usize {
     // No lease shows these states.
     if !filter.state.is_empty() && filter.state.iter().all(|state| matches!(state, State::Unlinked | State::Dest)) {
         return 0;
     }
-    let (system, filter) = (&context.system, filter.in_any_state());
-    let is_undetermined = |object: &&Object| {
-        object.state == Some(State::Unknown)
-            && (system.is_caller(object.uid) || system.uid() == 0)
-            && filter.matches(system, object)
-    };
-    files.iter().filter(is_undetermined).count() as u64
+    let filter = filter.in_any_state();
+    let is_selected = |object: &&Object| filter.matches(&context.system, object);
+    files.iter().filter(is_selected).filter(|object| is_undetermined(&context.system, object)).count()
 }

@@ -174,6 +174,12 @@ fn a_hint_names_the_option_that_determines_unknown_states() {
     assert_eq!(list(&["--state", "unlinked"]).stderr, "");
     // Machines do not read hints.
     assert_eq!(list(&["--posix", "--json"]).stderr, "");
+    for (command, objects) in [("stat /torch_4194304_1_1", "1 object"), ("identify", "2 objects")] {
+        let ran =
+            |option| finish(&mut inside_pid_namespace(&[&command.split(' ').collect::<Vec<_>>()[..], option].concat()));
+        ran(&[]).exits(0).says(&format!("hint: determine the state of {objects}: `shmadm {command} --probe`\n"));
+        assert_eq!([&["--probe"][..], &["--json"]].map(|option| ran(option).exits(0).stderr), ["", ""]);
+    }
 }
 
 #[apply(test)]
