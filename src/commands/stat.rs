@@ -6,7 +6,7 @@ use super::objects::{is_undetermined, suggest_probe};
 use super::{Context, Manual, are_objects, check_any_found, resolve_all};
 use crate::error::{Error, Exit};
 use crate::model::{Key, Needs, Object, Target};
-use crate::query::{add_attachers, add_servers, identify, probe};
+use crate::query::{add_attachers, add_servers, identify, memfd_name, probe};
 use crate::render::{
     FILE, Failure, Format, SEGMENT, TableStyle, TimeStyle, by_names, fields, file_record, record, write_fields,
 };
@@ -93,7 +93,10 @@ pub(crate) fn run(args: &StatArgs, context: &mut Context) -> Result<Exit, Error>
                 if index > 0 {
                     context.ui.print("")?;
                 }
-                let fields = fields(object, identify(&context.system, object).as_ref(), &style);
+                let mut fields = fields(object, identify(&context.system, object).as_ref(), &style);
+                if let Some(name) = memfd_name(&context.system, object) {
+                    fields[0].1 = format!("none (memfd \"{name}\")");
+                }
                 context.ui.write(|out| write_fields(out, &fields))?;
             }
         }

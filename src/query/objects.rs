@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
 use super::failure::QueryError;
@@ -11,7 +12,9 @@ use super::host::{ObjectDirectory, System, segment_devices};
 use super::inventory::{self, idle_seconds};
 use super::state::state;
 use super::users::{ObjectScan, ObjectSearch, UnlinkedFacts, refer_via_user, scan_objects, some_are_in_flight};
-use crate::model::{Claim, Device, FileId, FileStat, FileType, FileUsers, HiddenBy, Needs, Object, Posix};
+use crate::model::{
+    Claim, Device, FileId, FileStat, FileType, FileUser, FileUsers, HiddenBy, Needs, Object, Posix, escape_invalid_utf8,
+};
 use crate::sys::{self, Errno, Opening};
 
 /// The fields that require a scan of the processes.
@@ -138,6 +141,24 @@ fn unnamed_objects(
 /// Returns the resident and the swapped bytes of a file that a process has open or mapped.
 pub(super) fn residency_of_unnamed(system: &System, scan: &ObjectScan, stat: &FileStat) -> (Option<u64>, Option<u64>) {
     inventory::residency(system, stat, || open_unnamed(system, scan, stat.file))
+}
+
+/// Returns the name that memfd_create(2) gave a memfd, as the processes that use it show it. It is not unique.
+pub(crate) fn memfd_name(system: &System, object: &Object) -> Option<String> {
+    let posix = object.as_posix().filter(|posix| posix.file_type == FileType::Memfd)?;
+    let name = |user: &FileUser| {
+        let file = match (user.fd, user.address.zip(user.size)) {
+            (Some(fd), _) => format!("{}/fd/{fd}", user.pid),
+            (None, mapping) => {
+                let (start, size) = mapping?;
+                format!("{}/map_files/{start:x}-{:x}", user.pid, start.checked_add(size)?)
+            }
+        };
+        let link = std::fs::read_link(system.proc().join(file)).ok()?.into_os_string();
+        let name = link.as_bytes().strip_prefix(b"/memfd:")?.strip_suffix(b" (deleted)")?;
+        Some(escape_invalid_utf8(name))
+    };
+    posix.users.as_ref()?.list.iter().find_map(name)
 }
 
 /// Opens a file that a process has open or mapped.

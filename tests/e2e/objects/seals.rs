@@ -44,6 +44,8 @@ fn the_seals_of_a_memfd_are_shown() {
     let fields = run(["stat", name]).exits(0).stdout;
     assert!(fields.lines().any(|line| line.split_whitespace().eq(["Seals:", "shrink,", "future-write"])), "{fields}");
     let pid = memfd.process.pid().to_string();
+    let stat = run(["stat", name]).exits(0).stdout;
+    assert!(stat.contains(" Name: none (memfd \"sealed\")\n"), "{stat}");
     let listed = run(["list", "--type", "memfd", "--pid", &pid, "--json"]).exits(0).json();
     let row = listed["objects"].as_array().unwrap().iter().find(|it| name.ends_with(it["object"].as_str().unwrap()));
     assert_fields(row.unwrap(), json!({ "seals": ["shrink", "future-write"] }));
