@@ -54,7 +54,7 @@ pub(crate) const MANUAL: Manual = Manual {
             namespace: without the capability, or if the process is no longer in the namespace.\n\n\
             A segment that is marked for destruction has lost its key. Its mappings still contain it in their \
             names; it is reported as `former_key`. If SEGMENT is a key, a warning names marked segments that had \
-            this key.",
+            this key, or the error if no segment has it.",
 };
 
 #[derive(Args, Debug)]
@@ -129,7 +129,10 @@ fn named(
     let needs = Needs::NAMESPACE | Needs::DIRECTORIES | filter.needs();
     let (objects, errors) = resolve_all(context, &args.segments, needs).into_objects();
     *failures = errors;
-    warn_of_removed(context, &[keys(&args.segments), filter.keys()].concat());
+    // The error for a key that no segment has says the same.
+    let mut found = args.segments.clone();
+    found.retain(|target| !failures.iter().any(|(name, _)| *name == target.text));
+    warn_of_removed(context, &[keys(&found), filter.keys()].concat());
     let is_all = args.all || args.segments.is_empty();
     let (mut objects, files): (Vec<Object>, Option<Vec<Object>>) = match is_all {
         true => (inventory(&context.system, needs)?, named_objects(context, Needs::empty(), false)?),

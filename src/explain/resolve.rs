@@ -10,11 +10,12 @@ use nix::errno::Errno;
 use super::attempt::Attempt;
 use super::diagnosis::{explain, gone};
 use super::files::missing_file;
-use crate::error::{Error, Hint, again};
+use super::refusal::attached_by;
+use crate::error::{Error, Hint, again, shmadm};
 use crate::model::{FileId, FileType, Ftok, Ident, Key, Mode, Name, Needs, Object, ShmId, Target, path_text};
 use crate::query::{
     QueryError, System, add_users, as_semaphore, can_inspect_all, find_by_key, instances, inventory, lookup,
-    posix_objects_by_id, posix_objects_in,
+    posix_objects_by_id, posix_objects_in, removed_with_key,
 };
 use crate::sys;
 
@@ -66,8 +67,19 @@ fn by_key(system: &System, target: &Target, key: Key) -> Result<ShmId, Error> {
     {
         return Ok(found.sysv().id);
     }
-    let error = explain(system, &Attempt::Open { key, size: 0, mode: Mode::default() }, error);
-    Err(Error { message: format!("cannot find segment {target}"), ..error }.target(&target.text))
+    let explained = explain(system, &Attempt::Open { key, size: 0, mode: Mode::default() }, error);
+    let explained = Error { message: format!("cannot find segment {target}"), ..explained }.target(&target.text);
+    if error.errno != Errno::ENOENT {
+        return Err(explained);
+    }
+    // Which segments had the key is optional, so a failure is ignored.
+    Err(removed_with_key(system, &[key]).unwrap_or_default().iter().fold(explained, |error, segment| {
+        let by = segment.attachers.as_ref().and_then(|attachers| attached_by(attachers)).unwrap_or_default();
+        let ident = segment.ident();
+        error
+            .also(&format!("{ident} had this key until it was marked for destruction; still attached {by}"))
+            .hint(format!("show {ident}"), shmadm("stat").arg(ident.typed()))
+    }))
 }
 
 /// Finds the objects of several targets.

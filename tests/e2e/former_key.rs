@@ -62,9 +62,18 @@ fn list_and_who_by_key_mention_the_removed_segment() {
         assert_eq!(ran.json()["segments"][0]["id"], current);
     }
     oracle::remove(current);
-    let [_first, second] = actors;
+    let [first, second] = actors;
     drop(second);
-    run(["who", "0x4e545032"]).exits(3).says(&warning);
+    let cause = format!(
+        "cause: no segment in this IPC namespace has this key; segment {removed} had this key until it was marked for \
+         destruction; still attached by pid {} (",
+        first.pid()
+    );
+    for command in ["stat", "rm", "read", "who"] {
+        let ran = run([command, "0x4e545032"]).exits(3).says(&cause);
+        let ran = ran.says(&format!("hint: show segment {removed}: `shmadm stat {removed}`\n"));
+        assert!(!ran.stderr.contains("warning:"), "{ran:?}");
+    }
     run(["list", "--key", "0x4e545032"]).exits(0).says(&warning);
     for arguments in [&["list"][..], &["list", "--key", "0x4e545033"], &["list", "--key", "private"], &["who", "--all"]]
     {
