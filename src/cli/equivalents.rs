@@ -17,7 +17,19 @@ use crate::model::Key;
 use crate::ui::Part;
 
 /// Names of commands that other programs have.
-const SYNONYMS: [(&str, &str); 4] = [("delete", "rm"), ("remove", "rm"), ("show", "stat"), ("info", "stat")];
+const SYNONYMS: [(&str, &str); 7] = [
+    ("delete", "rm"),
+    ("destroy", "rm"),
+    ("remove", "rm"),
+    ("show", "stat"),
+    ("info", "stat"),
+    ("cat", "read"),
+    ("clean", "prune"),
+];
+
+/// The commands that require a segment, with what their help explains.
+const WITH_SEGMENT: [(&str, &str); 2] =
+    [("rm", "see how segments and objects are removed"), ("read", "see how contents are read")];
 
 /// What an option of another program means.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -103,9 +115,8 @@ pub(super) fn hint(error: &clap::Error, called: Option<&Command>, words: &[&str]
         _ => default,
     };
     let equivalent = translated(name, &rest, synonym.is_some())?;
-    if equivalent == ["rm"] {
-        // It requires a segment.
-        return Some(Hint::new("see how segments and objects are removed", shmadm("help rm")));
+    if let Some((name, text)) = WITH_SEGMENT.iter().find(|(name, _)| equivalent == [*name]) {
+        return Some(Hint::new(*text, shmadm(format!("help {name}"))));
     }
     instead(&equivalent)
 }

@@ -137,6 +137,11 @@ fn words_of_other_programs_get_a_hint() {
         ("remove 5", "rm 5"),
         ("delete -m 0", "rm 0"),
         ("remove -M 1", "rm key:1"),
+        ("destroy 5", "rm 5"),
+        ("cat /x --text", "read /x --text"),
+        ("clean", "prune"),
+        ("clean -n", "prune -n"),
+        ("help clean", "help prune"),
         ("show 5", "stat 5"),
         ("show -m", "list"),
         ("info", "list"),
@@ -228,9 +233,11 @@ fn words_of_other_programs_get_a_hint() {
             assert_eq!(ran.json()["error"]["hints"][0], hint);
         }
     }
-    for line in ["delete", "remove --json", "--format json delete", "rm -m", "rm -M"] {
+    for line in ["delete", "destroy", "remove --json", "--format json delete", "rm -m", "rm -M"] {
         run(line.split(' ')).exits(2).says("hint: see how segments and objects are removed: `shmadm help rm`\n");
     }
+    let ran = run(["cat"]).exits(2).says("hint: see how contents are read: `shmadm help read`\n");
+    assert!(!ran.stderr.contains("tip:"), "{ran:?}");
     let without_equivalent = [
         // A number could be an id or a key.
         "rm -M 5 6",
