@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::args::ObjectArg;
 use super::contents::SourceArgs;
-use super::files::{is_dash, with_link_target};
+use super::files::{is_dash, with_output_target};
 use super::{Context, Manual, describe, usage_error};
 use crate::act::NewFile;
 use crate::contents::{self, ALGORITHM, Range};
@@ -113,7 +113,7 @@ struct Files {
 impl Files {
     fn begin(args: &DumpArgs) -> Result<Self, Error> {
         let path = args.path();
-        let data = NewFile::begin(path, args.force).map_err(|error| with_link_target(error, "--output", path))?;
+        let data = NewFile::begin(path, args.force).map_err(|error| with_output_target(error, path))?;
         let record = Sidecar::path_for(path);
         let replaces_record = args.force || is_leftover(path, &record);
         Ok(Self { data, record: NewFile::begin(&record, replaces_record)?, replaces_record })

@@ -22,6 +22,15 @@ pub(super) fn with_link_target(error: Error, option: &str, path: &Path) -> Error
     }
 }
 
+/// Adds a hint like [`with_link_target`] for --output, of which `-` is standard output.
+pub(super) fn with_output_target(error: Error, path: &Path) -> Error {
+    if !["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"].iter().any(|name| path == Path::new(name)) {
+        return with_link_target(error, "--output", path);
+    }
+    let command = again("--output -").without(&[path]).without(&["json", "format"]);
+    error.hint("write to standard output", command)
+}
+
 /// Returns whether a FILE stands for standard input or output.
 pub(super) fn is_dash(path: &Path) -> bool {
     path.as_os_str() == "-"

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::all_namespaces::{all_instances, ask_all};
-use super::files::{is_dash, with_link_target};
+use super::files::{is_dash, with_output_target};
 use super::memory::segment_holdings;
 use super::objects::warn_of_omitted;
 use super::{Context, Manual, usage_error};
@@ -74,7 +74,7 @@ pub(crate) fn run(args: &MetricsArgs, context: &mut Context) -> Result<Exit, Err
     };
     let interrupts = Interrupts::watch()?;
     // If the file cannot be created, nothing need be read.
-    let file = NewFile::begin(path, true).map_err(|error| with_link_target(error, "--output", path))?;
+    let file = NewFile::begin(path, true).map_err(|error| with_output_target(error, path))?;
     let text = text(args, context)?;
     file.file().write_all(text.as_bytes()).map_err(|error| file.failed(&error))?;
     // Collectors run as their own users.

@@ -30,6 +30,20 @@ fn a_large_segment_with_holes_stays_small() {
 }
 
 #[apply(test)]
+fn a_hint_names_the_dash_if_standard_output_is_a_file_name() {
+    oracle::create(1234, 4096, 0o600);
+    for (line, instead) in [
+        ("dump 0x4d2 -o /dev/stdout", "dump 0x4d2 --output -"),
+        ("dump 0x4d2 /dev/fd/1 --json", "dump 0x4d2 --output -"),
+        ("metrics --output=/proc/self/fd/1", "metrics --output -"),
+    ] {
+        let ran = run(line.split(' ')).exits(5);
+        ran.says(&format!("hint: write to standard output: `shmadm {instead}`\n"));
+        run(instead.split(' ')).exits(0);
+    }
+}
+
+#[apply(test)]
 fn the_record_describes_the_segment() {
     let id = oracle::create(1234, 5000, 0o640);
     Attached::new(id).write(4990, b"contents");
