@@ -36,7 +36,7 @@ pub(crate) struct FilterArgs {
     mine: bool,
 
     /// With KEY, `any` key, or `private` (segments only)
-    #[arg(long, value_name = "KEY", value_delimiter = ',', allow_negative_numbers = true, value_parser = key(), help_heading = "Filters")]
+    #[arg(long, value_name = "KEY", value_delimiter = ',', allow_hyphen_values = true, value_parser = key(), help_heading = "Filters")]
     key: Vec<KeyArg>,
 
     /// In state STATE

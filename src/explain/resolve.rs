@@ -193,9 +193,8 @@ pub(crate) fn ftok_key(ftok: &Ftok) -> Result<Key, Error> {
         let whole = with_colon(ftok).map(|whole| {
             format!("the file {whole} exists, but PROJ follows the last colon: append :1 to name that file")
         });
-        let path = path_text(path);
-        let error =
-            Error::io(format!("cannot compute the key of ftok:{path}"), &error, "stat").target(path).cause(cause);
+        let message = format!("cannot compute the key of ftok:{}", path_text(&ftok.typed));
+        let error = Error::io(message, &error, "stat").target(path_text(path)).cause(cause);
         whole.map_or(error.clone(), |whole| error.cause(whole))
     })?;
     Ok(Key::ftok(file.ino(), file.dev(), ftok.proj))

@@ -38,6 +38,8 @@ pub(crate) struct Ftok {
     pub(crate) path: PathBuf,
     /// The project number, 1 to 255.
     pub(crate) proj: u8,
+    /// PATH or PATH:PROJ, as the user typed it.
+    pub(crate) typed: PathBuf,
 }
 
 /// The KEY argument of `create`.
@@ -115,7 +117,7 @@ impl Ftok {
         if path.is_empty() {
             return Err("missing path: expected ftok:PATH or ftok:PATH:PROJ".to_owned());
         }
-        Ok(Self { path: OsStr::from_bytes(path).into(), proj })
+        Ok(Self { path: OsStr::from_bytes(path).into(), proj, typed: OsStr::from_bytes(text).into() })
     }
 }
 
@@ -212,7 +214,8 @@ mod tests {
             (b"ftok:/\xff:A", b"/\xff", b'A'),
         ] {
             let target = Target::from_os(OsStr::from_bytes(text)).unwrap();
-            assert_eq!(target.name, Name::Ftok(Ftok { path: OsStr::from_bytes(path).into(), proj }), "{target}");
+            let typed = OsStr::from_bytes(&text[5..]).into();
+            assert_eq!(target.name, Name::Ftok(Ftok { path: OsStr::from_bytes(path).into(), proj, typed }), "{target}");
         }
         for bad in [&b"\xff"[..], b"key:1\xff", b"ftok:/a:\xff", b"ftok:\xff:ab"] {
             assert!(Target::from_os(OsStr::from_bytes(bad)).is_err(), "{bad:?}");

@@ -73,7 +73,10 @@ fn ftok_keys_match_the_c_library() {
 
 #[apply(test)]
 fn an_ftok_key_needs_a_file_and_a_valid_project() {
-    run(["create", "--key", "ftok:/no/such/file"]).exits(1).prints_nothing().says("ENOENT, stat");
+    for name in ["ftok:/no/such/file", "ftok:/no/such/file:A"] {
+        let ran = run(["create", "--key", name]).exits(1).prints_nothing();
+        ran.says(&format!("error: cannot compute the key of {name}: No such file or directory (ENOENT, stat)\n"));
+    }
     let directory = tempfile::tempdir().unwrap();
     for name in ["a:b", "a:7"] {
         let path = file(directory.path(), name, b"");

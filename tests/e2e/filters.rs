@@ -100,6 +100,7 @@ const CASES: &[(&[&str], Condition)] = &[
     (&["--key", "any,private"], |_| true),
     (&["--key", "0xffffff02"], |row| row.get("key") == "-254"),
     (&["--key", "-254"], |row| row.get("key") == "-254"),
+    (&["--key", "-254,1"], |row| ["-254", "1"].contains(&row.get("key"))),
     (&["--key=-254,0x4e545003", "--key", "1"], |row| ["-254", "1314148355", "1"].contains(&row.get("key"))),
     (&["--mode", "666"], |row| mode(row) == 0o666),
     (&["--mode", "0444,0"], |row| [0o444, 0].contains(&mode(row))),
