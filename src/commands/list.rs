@@ -20,7 +20,8 @@ use crate::query::{
 };
 use crate::render::{
     BOTH, CREATORS, Cell, Column, DEFAULT, DROP_ORDER, FILE, FILE_DEFAULT, FILE_DROP_ORDER, FILE_UNLINKED, Failure,
-    Format, NAMESPACE, OPTIONAL, PIDS, Rows, SEGMENT, TIMES, TableStyle, TimeStyle, file_record, record, select,
+    Format, NAMESPACE, OPTIONAL, PIDS, Rows, SEGMENT, TIMES, TableStyle, TimeStyle, VIEWS_DROP_ORDER, file_record,
+    record, select,
 };
 
 #[derive(Args, Debug)]
@@ -142,7 +143,11 @@ impl ListArgs {
         };
         // What was asked for is not dropped.
         let is_added = |name: &str| added.is_some_and(|names| names.split(',').any(|it| it.eq_ignore_ascii_case(name)));
-        let mut droppable = if is_default && added.is_some() { DROP_ORDER.to_vec() } else { Vec::new() };
+        let mut droppable = match added {
+            Some(_) if is_default => DROP_ORDER.to_vec(),
+            Some(_) => VIEWS_DROP_ORDER.to_vec(),
+            None => Vec::new(),
+        };
         droppable.retain(|name| !is_added(name));
         let chosen = select(SEGMENT, &base, &self.columns.names(&base)).map_err(|message| self.unknown_column(message));
         Ok((chosen?, droppable))

@@ -77,6 +77,11 @@ impl<R> Column<R> {
         self.shortened_to(least)
     }
 
+    pub(super) const fn reason_shortened_to(mut self, least: usize) -> Self {
+        self.shorten = shorten::reason;
+        self.shortened_to(least)
+    }
+
     pub(super) const fn sentence_shortened_to(mut self, least: usize) -> Self {
         self.shorten = shorten::sentence;
         self.shortened_to(least)

@@ -65,7 +65,7 @@ pub(crate) use removal::{
     Skipped, effect_of_mark,
 };
 pub(crate) use rows::{Rows, write_rows};
-pub(crate) use segments::{CREATORS, DEFAULT, DROP_ORDER, OPTIONAL, PIDS, SEGMENT, TIMES, record};
+pub(crate) use segments::{CREATORS, DEFAULT, DROP_ORDER, OPTIONAL, PIDS, SEGMENT, TIMES, VIEWS_DROP_ORDER, record};
 pub(crate) use table::TableStyle;
 pub(crate) use top::{
     LARGEST_DROP_ORDER, LargeObject, TopReport, clip, interval, largest_columns, spark_line, summary,

@@ -246,7 +246,7 @@ pub(crate) static PRUNE: &[Column<PruneRow>] = &[
     Column::left("STATE", field::state),
     Column::right("IDLE", field::idle),
     Column::left("OUTCOME", |row| Cell::Word(row.outcome)),
-    Column::left("WHY", |row: &PruneRow| Cell::Text(&row.why)).shortened_to(30),
+    Column::left("WHY", |row: &PruneRow| Cell::Text(&row.why)).reason_shortened_to(30),
     Column::right("NS", field::namespace),
     Column::left("CONTAINER", field::container),
     Column::left("NAME", name).name_shortened_to(NAME_WIDTH),

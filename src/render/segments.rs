@@ -165,6 +165,8 @@ pub(crate) const TIMES: &[&str] = &["ID", "KEY", "OWNER", "ATIME", "DTIME", "CTI
 pub(crate) const PIDS: &[&str] = &["ID", "KEY", "OWNER", "CPID", "LPID", "CCOMMAND", "LCOMMAND"];
 /// The view of creators (`-c`).
 pub(crate) const CREATORS: &[&str] = &["ID", "KEY", "MODE", "CREATOR", "CREATOR_GROUP", "OWNER", "GROUP"];
+/// Columns that these views omit, in this order, if the terminal is too narrow for several of them.
+pub(crate) const VIEWS_DROP_ORDER: &[&str] = &["CREATOR_GROUP", "GROUP", "LCOMMAND", "CCOMMAND", "IDLE", "CREATOR"];
 
 /// In JSON, an object is its record.
 impl Serialize for Object {
@@ -189,7 +191,7 @@ mod tests {
                 assert_eq!(by_names(registry, view).len(), view.len(), "{view:?}");
             }
         }
-        check(SEGMENT, &[&record(true), DEFAULT, DROP_ORDER, TIMES, PIDS, CREATORS]);
+        check(SEGMENT, &[&record(true), DEFAULT, DROP_ORDER, TIMES, PIDS, CREATORS, VIEWS_DROP_ORDER]);
         check(ATTACHERS, &[BY_PROCESS, BY_PROCESS_SIZE, BY_MAPPING, NAMESPACE_COLUMNS]);
         check(DIFFERENCE, &[DIFFERENCE_DEFAULT, DIFFERENCE_ALL_NS, DIFFERENCE_DROP_ORDER]);
         check(PRUNE, &[PRUNE_DEFAULT, PRUNE_DROP_ORDER]);

@@ -34,6 +34,15 @@ pub(super) fn sentence(sentence: &str, width: usize, ellipsis: &str) -> String {
     format!("{}{ellipsis}", first(sentence, width.saturating_sub(ellipsis.width())).trim_end())
 }
 
+/// Shortens a reason to a width: omits its first clause, which many reasons have in common, then its end.
+pub(super) fn reason(reason: &str, width: usize, ellipsis: &str) -> String {
+    match reason.split_once("; ") {
+        Some((_, rest)) if rest.width() <= width => rest.to_owned(),
+        Some((_, rest)) => sentence(rest, width, ellipsis),
+        None => sentence(reason, width, ellipsis),
+    }
+}
+
 /// Shortens numbers that are separated by commas: omits the last ones.
 pub(super) fn list(list: &str, width: usize, ellipsis: &str) -> String {
     let shown = first(list, width.saturating_sub(ellipsis.width()));

@@ -128,3 +128,25 @@ fn messages_are_broken_between_words() {
     assert_eq!(joined, plain.split_whitespace().collect::<Vec<_>>());
     assert!(shown.contains("`shmadm rm --color=never --force 0`"), "a command is not broken: {shown}");
 }
+
+#[apply(test)]
+fn several_views_fit_a_terminal() {
+    let mut actor = program("server");
+    let id = actor.create(1234, 4096);
+    actor.attach(id);
+    let list = ["list", "-t", "-p", "-c", "--color=never"];
+    let ran = on_terminal(shmadm().args(list), 80).exits(0);
+    assert_fits(&ran, 80);
+    assert!(["ATIME", "CTIME", "LPID", "MODE"].iter().all(|name| ran.stdout.contains(name)), "{ran:#?}");
+    let wide = run(list).exits(0).stdout;
+    assert!(["CREATOR_GROUP", "LCOMMAND", "IDLE"].iter().all(|name| wide.contains(name)), "{wide}");
+}
+
+#[apply(test)]
+fn the_reason_for_a_removal_is_shown_on_a_narrow_terminal() {
+    create("x", 4096);
+    let prune = ["prune", "-n", "--posix", "--unattached", "--older-than", "0s", "--color=never"];
+    let ran = on_terminal(shmadm().args(prune), 80).exits(0);
+    assert_fits(&ran, 80);
+    assert!(ran.stdout.contains("  nothing shows which process "), "{ran:#?}");
+}
