@@ -3,7 +3,7 @@
 use super::PruneArgs;
 use crate::error::Error;
 use crate::model::{Object, SegmentUsers, State, first_names};
-use crate::query::{Filter, System, add_attachers};
+use crate::query::{Filter, System, add_attachers, add_attachers_at_once};
 use crate::render::{Keep, Kept};
 
 impl PruneArgs {
@@ -73,6 +73,7 @@ impl Selection {
         mut objects: Vec<Object>,
     ) -> Result<Self, Error> {
         let mut this = Self::default();
+        let add_attachers = if args.wait.is_zero() { add_attachers_at_once } else { add_attachers };
         if !filter.pid.is_empty() {
             add_attachers(system, &mut objects)?;
         }

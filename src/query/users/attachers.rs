@@ -37,7 +37,12 @@ const FEW_SEGMENTS: usize = 16;
 
 /// Adds the attached processes to segments, with one scan for all of them.
 pub(crate) fn add_attachers(system: &System, segments: &mut [Object]) -> Result<(), QueryError> {
-    add(system, segments, false).map(drop)
+    add(system, segments, Search::Settled).map(drop)
+}
+
+/// Does the same as [`add_attachers`] without waiting: if mappings are missing, the reason may remain unknown.
+pub(crate) fn add_attachers_at_once(system: &System, segments: &mut [Object]) -> Result<(), QueryError> {
+    add(system, segments, Search::Once).map(drop)
 }
 
 /// Returns an object with the processes that have it attached now, if it is a segment.
@@ -53,7 +58,7 @@ pub(crate) fn add_attachers_and_find_strays(
     system: &System,
     segments: &mut [Object],
 ) -> Result<Vec<(ShmId, SegmentUsers)>, QueryError> {
-    add(system, segments, true)
+    add(system, segments, Search::WithStrays)
 }
 
 /// Adds the page sizes to segments whose attachers are known.
@@ -117,7 +122,19 @@ fn inspect(system: &System, pids: &[i32]) -> Result<(ScanResult, Vec<(i32, ProcE
     Ok(scan_only(system, pids, &MappingFilter { devices: &devices, inodes: None }))
 }
 
-fn add(system: &System, segments: &mut [Object], strays: bool) -> Result<Vec<(ShmId, SegmentUsers)>, QueryError> {
+/// How to search for attachments.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Search {
+    /// Again, after a wait, if that can find missing ones.
+    Settled,
+    /// Like `Settled`, also for those of no listed segment.
+    WithStrays,
+    Once,
+}
+
+fn add(system: &System, segments: &mut [Object], search: Search) -> Result<Vec<(ShmId, SegmentUsers)>, QueryError> {
+    let strays = search == Search::WithStrays;
+    let max_scans = if search == Search::Once { 1 } else { MAX_SCANS };
     let here = system.scope();
     for segment in segments.iter_mut().filter(|segment| segment.is_segment()) {
         segment.scope = segment.scope.or(here);
@@ -144,7 +161,7 @@ fn add(system: &System, segments: &mut [Object], strays: bool) -> Result<Vec<(Sh
         .collect();
     let mut changed = HashSet::new();
     let mut exiting = BTreeMap::new();
-    for attempt in 1..=MAX_SCANS {
+    for attempt in 1..=max_scans {
         let start = now();
         let chosen: Vec<&Object> = pending.iter().map(|index| &segments[*index]).collect();
         let mut found = find(system, &chosen, strays && attempt == 1)?;
@@ -180,7 +197,7 @@ fn add(system: &System, segments: &mut [Object], strays: bool) -> Result<Vec<(Sh
                 let wait = attempt == 1 && view.needs_time(missing);
                 let unexplained = !view.is_settled && !view.has_explanation();
                 let incomplete = view.has_changed == Some(true) || missing == 0 || wait || unexplained || in_doubt;
-                if attempt < MAX_SCANS && incomplete {
+                if attempt < max_scans && incomplete {
                     pending.push(index);
                 }
                 waits.extend(Some(view.exiting).filter(|_| wait));

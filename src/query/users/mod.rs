@@ -14,8 +14,8 @@ mod scan;
 mod threads;
 
 pub(crate) use attachers::{
-    add_attachers, add_attachers_and_find_strays, add_page_sizes, not_inspectable, removed_with_key,
-    retain_attached_by, with_attachers,
+    add_attachers, add_attachers_and_find_strays, add_attachers_at_once, add_page_sizes, not_inspectable,
+    removed_with_key, retain_attached_by, with_attachers,
 };
 pub(crate) use descriptors::some_are_in_flight;
 pub(crate) use exiting::wait_for_exiting_users;

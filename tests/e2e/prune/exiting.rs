@@ -1,5 +1,7 @@
 //! `prune` and processes that are exiting: it waits for them, and then judges.
 
+use std::process::Stdio;
+
 use nix::libc;
 use serde_json::json;
 
@@ -7,8 +9,9 @@ use crate::actor::{Actor, Request};
 use crate::dying::{Blockade, Killed};
 use crate::fixtures::assert_fields;
 use crate::objects::create;
+use crate::oracle::{self, Attached};
 use crate::prune::{exists, ids};
-use crate::support::run;
+use crate::support::{NOBODY, run, shmadm_as, wait_for_new_second};
 use crate::vanish::{Call, Stopped};
 
 /// Returns whether a call waits for a process.
@@ -100,4 +103,24 @@ fn a_process_without_memory_map_is_waited_for_in_every_namespace() {
     let report = stopped.go_on().exits(0).json();
     let removed = report["removed"].as_array().unwrap();
     assert!(removed.iter().any(|one| one["id"] == id && one["ns"] == namespace), "{report}");
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn with_a_wait_of_zero_nothing_is_waited_for() {
+    let id = oracle::create(1, 4096, 0o666);
+    oracle::set(id, NOBODY, NOBODY, 0o666);
+    let sleeps = |call: &Call| call.number == libc::SYS_clock_nanosleep || call.number == libc::SYS_nanosleep;
+    for (wait, may_sleep) in [("0s", false), ("5s", true)] {
+        // The caller cannot see who has attached it, and the kernel's times do not show when in this second.
+        wait_for_new_second();
+        let _attached = Attached::new(id);
+        let mut command = shmadm_as(NOBODY);
+        command.args(["prune", "--yes", "--older-than", "0s", "--wait", wait]);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let stopped = Stopped::command_before(1, |call| call.number == libc::SYS_shmctl, command);
+        let calls = stopped.calls_until(|call| call.number == libc::SYS_exit_group);
+        assert!(may_sleep || !calls.iter().any(sleeps), "it waited");
+        stopped.go_on().exits(0).says("kept 1: 1 attached");
+    }
 }
