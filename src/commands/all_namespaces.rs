@@ -2,11 +2,11 @@
 
 use super::Context;
 use crate::error::{Error, Hint, Kind};
-use crate::model::{Needs, Object, SegmentUsers, ShmId, counted};
+use crate::model::{Needs, Object, PosixUsage, SegmentUsers, ShmId, counted};
 use crate::process::{list_through_worker, visit_namespaces};
 use crate::query::{
     Census, Instances, Namespace, ObjectDirectory, System, can_inspect_all, census, instances, inventory,
-    posix_objects_in, unlinked_objects_in,
+    posix_usage_in, unlinked_objects_in,
 };
 
 #[derive(Debug)]
@@ -135,19 +135,22 @@ pub(crate) fn all_instances(context: &mut Context, with_segments: bool) -> Resul
     Ok((directories, is_complete))
 }
 
-/// Returns the objects of every /dev/shm, those with or those without a name, with one scan of the processes.
+/// Returns the objects of every /dev/shm, those with or those without a name, with one scan of the processes, and how
+/// much of each file system is used, with the former.
 pub(crate) fn all_files(
     context: &mut Context,
     unlinked: bool,
     needs: Needs,
     with_segments: bool,
-) -> Result<Vec<Object>, Error> {
+) -> Result<(Vec<Object>, Vec<PosixUsage>), Error> {
     let (directories, _) = all_instances(context, with_segments)?;
     let needs = needs.difference(Needs::CONTAINER);
-    Ok(match unlinked {
-        true => unlinked_objects_in(&context.system, &directories.iter().collect::<Vec<_>>(), needs)?,
-        false => posix_objects_in(&context.system, &directories, needs)?,
-    })
+    let directories: Vec<_> = directories.iter().collect();
+    if unlinked {
+        return Ok((unlinked_objects_in(&context.system, &directories, needs)?, Vec::new()));
+    }
+    let (usages, objects) = posix_usage_in(&context.system, &directories, needs)?;
+    Ok((objects, usages))
 }
 
 /// Returns why an IPC namespace cannot be entered, whose number is from a file; `None` if it exists.

@@ -2,7 +2,7 @@
 
 use super::Context;
 use crate::error::{Error, Hint, again, shmadm};
-use crate::model::{FileType, FileUsers, HiddenBy, Needs, Object, Size, State, counted};
+use crate::model::{FileType, FileUsers, HiddenBy, Needs, Object, PosixUsage, Size, State, counted};
 use crate::query::{
     Filter, QueryError, System, anonymous_objects, can_inspect_all, posix_usage, some_are_in_flight, unlinked_objects,
 };
@@ -48,18 +48,24 @@ pub(crate) fn named_objects(
         }
         Err(error) => return Err(error.into()),
     };
+    report_unlinked(context, &usage, "", "list --unlinked");
+    Ok(Some(objects))
+}
+
+/// Reports the memory of objects without a name on a file system, in a table. `place` names the file system, if there
+/// are several, and `list` the command that lists these objects.
+pub(crate) fn report_unlinked(context: &mut Context, usage: &PosixUsage, place: &str, list: &'static str) {
     if let Some(bytes) = usage.unlinked.filter(|bytes| *bytes > 0 && context.format == Format::Table) {
         let holders = match usage.unlinked_files {
             Some(1) => "1 unlinked object holds".to_owned(),
             None => "unlinked objects hold".to_owned(),
             Some(count) => format!("{count} unlinked objects hold"),
         };
-        let hint = Hint::new(format!("{holders} {}", Size(bytes)), shmadm("list --unlinked"));
+        let hint = Hint::new(format!("{holders} {}{place}", Size(bytes)), shmadm(list));
         if let Some(hint) = context.ui.complete(hint) {
             context.ui.status(&hint.to_string());
         }
     }
-    Ok(Some(objects))
 }
 
 /// Warns if the objects cannot be listed. Where there is no /dev/shm, there are none.

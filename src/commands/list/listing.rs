@@ -5,7 +5,7 @@ use crate::commands::Context;
 use crate::commands::all_namespaces::all_files;
 use crate::commands::filters::{check_pids, warn_of_removed};
 use crate::commands::objects::{
-    anonymous_if_selected, is_undetermined, named_objects, report_omitted, suggest_probe, unlinked,
+    anonymous_if_selected, is_undetermined, named_objects, report_omitted, report_unlinked, suggest_probe, unlinked,
 };
 use crate::error::{Error, Exit};
 use crate::model::{Needs, Object, State};
@@ -35,7 +35,13 @@ pub(super) fn list(
     if has_files {
         let needs = file_columns.iter().fold(needs | filter.posix_needs(), |needs, column| needs | column.needs);
         let found = match args.unlinked {
-            _ if args.all_ns => Some(all_files(context, args.unlinked, needs, has_segments)?),
+            _ if args.all_ns => {
+                let (files, usages) = all_files(context, args.unlinked, needs, has_segments)?;
+                for usage in usages {
+                    report_unlinked(context, &usage, &format!(" on {}", usage.dev), "list --all-ns --unlinked");
+                }
+                Some(files)
+            }
             true => Some(unlinked(context, needs)?),
             false => named_objects(context, needs, !has_segments)?,
         };

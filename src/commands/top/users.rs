@@ -33,7 +33,7 @@ pub(super) fn users(context: &mut Context, object: &LargeObject, width: usize) -
             let is_it = |it: &Object| it.ident() == *ident && device(it).as_ref() == Some(instance);
             let found = match ident {
                 Ident::Name(_) if !object.is_here => {
-                    all_files(context, false, Needs::ATTACHERS, false)?.into_iter().find(is_it)
+                    all_files(context, false, Needs::ATTACHERS, false)?.0.into_iter().find(is_it)
                 }
                 _ => find(&context.system, ident.clone(), Needs::ATTACHERS)?,
             };

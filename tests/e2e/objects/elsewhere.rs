@@ -221,6 +221,9 @@ fn each_file_system_is_listed_once() {
     let gone: Vec<_> = objects.iter().filter(|it| it["dev"] == dev).collect();
     assert_eq!(gone.len(), 1, "{report}");
     assert_fields(gone[0], json!({ "size": 6, "users": 1 }));
+    // Their number is known only if there were named objects to scan for.
+    let line = format!(" 4 KiB on {dev}: `shmadm list --all-ns --unlinked`\n");
+    run(["list", "--all-ns"]).exits(0).says(&line);
     // The metrics have each once, too.
     let metrics = run(["metrics", "--all-ns"]).exits(0).stdout;
     let series = format!("shmadm_posix_instance_info{{dev=\"{dev}\",");
