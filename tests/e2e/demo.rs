@@ -45,6 +45,8 @@ fn reports_each_step_and_leaves_nothing() {
         rest = rest.split_once(report).unwrap_or_else(|| panic!("lacks {report:?} or has it too early: {ran:#?}")).1;
     }
     assert!(ran.stdout.contains("SHM_RDONLY"), "the reader only reads: {ran:?}");
+    let words = ran.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains(" Its creator (cpid) is a helper process of the demo, "), "{words}");
     assert_eq!(oracle::rows(), []);
 }
 

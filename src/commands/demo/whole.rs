@@ -89,10 +89,14 @@ fn create(
         }
     };
     narrator.stat(pending.id())?;
-    narrator.note(
+    let creator = match guard {
+        Some(_) => " Its creator (cpid) is a helper process of the demo, which removes it if the demo is killed.",
+        None => "",
+    };
+    narrator.note(&format!(
         "The segment now exists, even though it is not attached. It has a size but no memory yet (rss 0): the \
-         kernel allocates a page when it is first touched.",
-    )?;
+         kernel allocates a page when it is first touched.{creator}"
+    ))?;
     Ok((pending, key, guard))
 }
 

@@ -158,7 +158,7 @@ fn demo_json() {
           "creator_group":"[GROUP]","cpid":[PID],"lpid":null,"nattch":0,"atime":null,"dtime":null,"ctime":"[TIME]",
           "idle_seconds":[IDLE],"dest":false,"locked":false,"rss":0,"swap":0,"state":"idle","ns":[NS]}}
         {"schema":1,"event":"note","step":"create","role":"demo","pid":[PID],"call":null,"result":null,"value":null,
-          "text":"The segment now exists, even though it is not attached. It has a size but no memory yet (rss 0): the kernel allocates a page when it is first touched.",
+          "text":"The segment now exists, even though it is not attached. It has a size but no memory yet (rss 0): the kernel allocates a page when it is first touched. Its creator (cpid) is a helper process of the demo, which removes it if the demo is killed.",
           "segment":null}
         {"schema":1,"event":"stat","step":"attach","role":"demo","pid":[PID],"call":null,"result":null,"value":null,
           "text":"nattch 2, cpid [PID], lpid [PID], rss [RSS]","segment":{"id":0,"key":"0x000004d2","size":4096,
