@@ -153,12 +153,9 @@ impl System {
     /// Returns whether the directory of POSIX objects is the same one in the caller's mount namespace.
     pub(crate) fn shares_objects(&self) -> bool {
         let device = |directory: &ObjectDirectory| directory.device;
-        match &self.objects_location {
-            ObjectsLocation::Process(_, path) => {
-                self.open_objects(path).as_ref().map(device).ok() == self.objects().map(device).ok()
-            }
-            ObjectsLocation::Path(_) | ObjectsLocation::Unknown => true,
-        }
+        self.objects_process().is_none_or(|(_, path)| {
+            self.open_objects(path).as_ref().map(device).ok() == self.objects().map(device).ok()
+        })
     }
 
     /// Returns the directory of POSIX objects, opened once.
@@ -176,8 +173,8 @@ impl System {
 
     /// Returns the process whose directory of POSIX objects is used, and the directory's path there.
     pub(crate) fn objects_process(&self) -> Option<(i32, &Path)> {
-        match &self.objects_place {
-            ObjectsPlace::Process(pid, path) => Some((*pid, path)),
+        match &self.objects_location {
+            ObjectsLocation::Process(pid, path) => Some((*pid, path)),
             _ => None,
         }
     }

@@ -104,7 +104,7 @@ fn removal_says_that_it_leaves_objects() {
             .says("no object was removed: --rm and --strict remove segments only\n")
             .says("hint: remove them if no other job needs them: `shmadm rm /x`\n");
         assert_eq!(names(), ["libpod_lock", "x"]);
-        ["x", "libpod_lock"].map(|name| std::fs::remove_file(format!("/dev/shm/{name}")).unwrap());
+        ["x", "libpod_lock"].iter().for_each(|name| std::fs::remove_file(format!("/dev/shm/{name}")).unwrap());
     }
 }
 
