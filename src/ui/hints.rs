@@ -93,8 +93,13 @@ impl HintContext {
         let parts = self.line.parts.iter().filter(|part| part.is_kept(&command, &added));
         let (rest, typed): (Vec<&Part>, Vec<&Part>) = parts.partition(|part| matches!(part, Part::Rest(_)));
         let words = |parts: Vec<&Part>| parts.into_iter().flat_map(Part::words).cloned().collect::<Vec<_>>();
-        let has_targets = self.line.parts.iter().any(|part| matches!(part, Part::Word(_)));
-        let targets = if has_targets { &*command.targets } else { &[] };
+        let named_targets = |part: &Part| match part {
+            Part::Word(_) => true,
+            // A list of targets, as in `rm --from`.
+            Part::Option(name, _) => command.drops(name),
+            Part::Command(_) | Part::Rest(_) => false,
+        };
+        let targets = if self.line.parts.iter().any(named_targets) { &*command.targets } else { &[] };
         let arguments = [&words(typed), &*command.arguments, targets, &words(rest)].concat();
         Some(Invocation { program: Program::Shmadm, arguments, ..command })
     }

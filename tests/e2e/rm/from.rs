@@ -301,6 +301,19 @@ fn a_segment_that_is_listed_twice_counts_once() {
     assert_eq!(all_keys(), [] as [u32; 0]);
 }
 
+#[apply(test)]
+fn the_hint_for_a_used_segment_names_it() {
+    let (id, list) = listed();
+    run(["read", &id.to_string(), "--length", "1", "--allow-allocation"]).exits(0);
+    let directory = tempfile::tempdir().unwrap();
+    let path = file(directory.path(), "list", list.as_bytes());
+    for (from, options) in [("-", "-n"), ("-", "-q --json"), (path.to_str().unwrap(), "--ignore-missing -n")] {
+        let arguments = ["rm", "--from", from].into_iter().chain(options.split(' '));
+        let ran = run_with_input(arguments, list.as_bytes()).exits(5);
+        ran.says(&format!("hint: remove anyway: `shmadm rm {options} {id}`\n"));
+    }
+}
+
 /// Creates a segment; returns its id and a list that contains it.
 fn listed() -> (i32, String) {
     let id = oracle::create(0, 4096, 0o600);
