@@ -28,7 +28,7 @@ struct ObservedProcess {
 }
 
 /// Returns whether this process has no children, neither running nor waiting to be reaped.
-pub(super) fn has_no_children(system: &System) -> bool {
+pub(crate) fn has_no_children(system: &System) -> bool {
     // Each of the two misses some.
     sys::exited_child() == Err(Errno::ECHILD)
         && procfs::children(system.proc(), std::process::id().cast_signed()).is_empty()

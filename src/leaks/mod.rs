@@ -8,6 +8,6 @@ mod provenance;
 
 pub(crate) use attribution::{leaks, settle};
 pub(crate) use creations::Creations;
-pub(crate) use descendants::{Descendants, LAUNCHER_NAME};
+pub(crate) use descendants::{Descendants, LAUNCHER_NAME, has_no_children};
 pub(crate) use files::FileBaseline;
 pub(crate) use provenance::{Baseline, CreatorEvidence, UnboundCall};

@@ -63,6 +63,11 @@ fn a_removed_segment_is_not_said_to_end_with_its_namespace() {
     finish(&mut leakcheck(&["--isolate", "always"], &making(&[1])))
         .exits(65)
         .says("leaked segments were destroyed with the command's IPC namespace");
+    // A process that keeps the namespace.
+    let script = format!("sleep 9 >/dev/null 2>&1 & {}", making(&[1]));
+    finish(&mut leakcheck(&["--isolate", "always"], &script))
+        .exits(65)
+        .says("leaked segments are destroyed with the command's IPC namespace, once no process is left in it\n");
 }
 
 #[apply(test)]

@@ -7,6 +7,7 @@ use super::LeakcheckArgs;
 use crate::commands::Context;
 use crate::commands::files::path_argument;
 use crate::error::{Hint, Invocation, again, program, shmadm};
+use crate::leaks::has_no_children;
 use crate::model::{
     FileType, Isolation, Leak, LeakCheck, LeakOutcome, Leaks, Object, Size, TotalSize, counted, enumerate, first_names,
     path_text, sum_of_objects,
@@ -48,8 +49,12 @@ pub(super) fn print_summary(args: &LeakcheckArgs, context: &mut Context, check: 
         hint_removal(args, context, leaked);
     } else if is_removed {
         // The line of each segment reports its removal.
-    } else if attached == 0 {
+    } else if attached == 0 && has_no_children(&context.system) {
         context.ui.status("leaked segments were destroyed with the command's IPC namespace");
+    } else if attached == 0 {
+        context
+            .ui
+            .status("leaked segments are destroyed with the command's IPC namespace, once no process is left in it");
     } else {
         context.ui.status(&format!(
             "leaked segments are destroyed with their IPC namespace; {attached} {} still attached by processes that \
