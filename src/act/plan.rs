@@ -8,9 +8,12 @@ use nix::errno::Errno;
 use super::create::{Creation, destroyed_on_exit};
 use super::existing::{exists, find_existing};
 use crate::error::{Error, Kind, program};
-use crate::explain::{Attempt, explain, ftok_key};
+use crate::explain::{Attempt, explain, explain_lock_limit, ftok_key};
 use crate::model::{Key, KeySpec, ShmId, Tally};
-use crate::query::{CAP_IPC_LOCK, System, count, has_capability, limits, lockable, memory_errnos, rmid_forced};
+use crate::query::{
+    CAP_IPC_LOCK, Capability, System, capability, count, limits, lockable, may_exceed_lock_limit, memory_errnos,
+    rmid_forced,
+};
 use crate::sys::{self, CreateFlags, SysError};
 
 #[derive(Clone, Copy, Debug)]
@@ -82,15 +85,13 @@ fn expected_errno(system: &System, size: u64, flags: CreateFlags) -> Option<Errn
 /// Fails if SHM_LOCK would. Of huge pages, it only sets the flag (`shmctl_do_lock` in linux/ipc/shm.c).
 fn check_lock(system: &System, size: u64, is_huge: bool) -> Result<(), Error> {
     let limit = lockable(system);
-    let fits = limit > 0 && (is_huge || size <= limit);
-    if has_capability(system, CAP_IPC_LOCK) != Some(false) || fits {
+    let failed = |kind| Error::new(kind, "cannot lock the new segment");
+    if limit == 0 && matches!(capability(system, CAP_IPC_LOCK), Capability::Missing | Capability::Ineffective) {
+        let error = failed(Kind::Permission).cause("this user may not lock memory (RLIMIT_MEMLOCK is 0)");
+        return Err(error.hint("show the limit in KiB", program("ulimit -l")));
+    }
+    if is_huge || size <= limit || may_exceed_lock_limit(system) {
         return Ok(());
     }
-    let failed = |kind| Error::new(kind, "cannot lock the new segment");
-    let error = if limit == 0 {
-        failed(Kind::Permission).cause("this user may not lock memory (RLIMIT_MEMLOCK is 0)")
-    } else {
-        failed(Kind::Failed).cause("locking it would exceed RLIMIT_MEMLOCK, and the caller lacks CAP_IPC_LOCK")
-    };
-    Err(error.hint("show the limit in KiB", program("ulimit -l")))
+    Err(explain_lock_limit(system, failed(Kind::Failed), Some(size)))
 }

@@ -5,8 +5,8 @@ use std::os::fd::BorrowedFd;
 use crate::error::{Error, again, program, shmadm};
 use crate::model::{Mode, Object, Seal, Size, enumerate};
 use crate::query::{
-    Account, CAP_IPC_LOCK, CAP_IPC_OWNER, CAP_SYS_ADMIN, Capability, System, capability, is_owner_or_creator, lockable,
-    mode_shift,
+    Account, CAP_IPC_LOCK, CAP_IPC_OWNER, CAP_SYS_ADMIN, Capability, System, capability, is_in_initial_user_namespace,
+    is_owner_or_creator, lockable, mode_shift,
 };
 use crate::sys;
 
@@ -106,14 +106,18 @@ pub(super) fn explain_lock(system: &System, error: Error, segment: &Object) -> E
 }
 
 /// Adds why locking a segment fails with ENOMEM.
-pub(super) fn explain_lock_limit(system: &System, error: Error, segment: Option<&Object>) -> Error {
-    let it = segment.map_or_else(|| "it".to_owned(), |segment| Size(segment.size).to_string());
+pub(crate) fn explain_lock_limit(system: &System, error: Error, size: Option<u64>) -> Error {
+    let it = size.map_or_else(|| "it".to_owned(), |size| Size(size).to_string());
     let limit = match lockable(system) {
         u64::MAX => String::new(),
         limit => format!(" ({} for each user)", Size(limit)),
     };
+    let place = match is_in_initial_user_namespace(system) {
+        Some(false) => " in the initial user namespace",
+        _ => "",
+    };
     error
-        .cause(format!("locking {it} would exceed RLIMIT_MEMLOCK{limit}, and the caller lacks CAP_IPC_LOCK"))
+        .cause(format!("locking {it} would exceed RLIMIT_MEMLOCK{limit}, and the caller lacks CAP_IPC_LOCK{place}"))
         .hint("show the limit in KiB", program("ulimit -l"))
 }
 

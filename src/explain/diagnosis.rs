@@ -188,7 +188,9 @@ fn explain_segment(system: &System, mut error: Error, attempt: &Attempt, id: Shm
         (Errno::EPERM, Some(segment)) if matches!(attempt, Attempt::Lock(..)) => explain_lock(system, error, &segment),
         (Errno::EPERM, Some(segment)) => explain_control(system, error, &segment),
         (_, segment) => match attempt {
-            Attempt::Lock(..) if errno == Errno::ENOMEM => explain_lock_limit(system, error, segment.as_ref()),
+            Attempt::Lock(..) if errno == Errno::ENOMEM => {
+                explain_lock_limit(system, error, segment.map(|segment| segment.size))
+            }
             Attempt::Attach { address, .. } => {
                 explain_mapping_limit(system, error, *address, segment.map_or(0, |segment| segment.size), errno)
             }

@@ -18,7 +18,7 @@ mod refusal;
 mod resolve;
 mod space;
 
-pub(crate) use access::{DENIED, OUTSIDE, WRITE_SEALS, explain_control, owner_or_root, seal_cause};
+pub(crate) use access::{DENIED, OUTSIDE, WRITE_SEALS, explain_control, explain_lock_limit, owner_or_root, seal_cause};
 pub(crate) use address::suggest_any_address;
 pub(crate) use attempt::{Attempt, FileAttempt};
 pub(crate) use diagnosis::{explain, gone, suggest_key};

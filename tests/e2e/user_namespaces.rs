@@ -70,6 +70,23 @@ fn huge_pages_require_privilege_in_the_initial_user_namespace() {
 
 #[apply(test)]
 #[requires(Root)]
+fn locking_beyond_the_limit_requires_privilege_in_the_initial_user_namespace() {
+    let cause = "cause: locking 1 MiB would exceed RLIMIT_MEMLOCK (64 KiB for each user), and the caller lacks \
+                 CAP_IPC_LOCK";
+    for (unshare, place) in [("", ""), ("unshare --user --map-root-user", " in the initial user namespace")] {
+        let script = format!("ulimit -l 64; exec setpriv --reuid=1 --regid=1 --clear-groups {unshare} \"$@\"");
+        let create = |options: &[&str]| {
+            let mut shell = Command::new("/bin/sh");
+            shell.args(["-c", &script, "sh"]).arg(reachable_copy()).args(["create", "--lock", "--size", "1M"]);
+            finish(shell.args(options)).exits(1).says(&format!("{cause}{place}\n"))
+        };
+        create(&[]).says("(ENOMEM, shmctl SHM_LOCK)");
+        create(&["-n"]).says("error: would fail: cannot lock the new segment\n");
+    }
+}
+
+#[apply(test)]
+#[requires(Root)]
 fn an_unmapped_uid_or_gid_is_refused() {
     let id = oracle::create(0, 4096, 0o660);
     let name = id.to_string();

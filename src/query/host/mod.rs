@@ -29,7 +29,7 @@ pub(crate) use process::{ProcessStatus, SLACK_SECONDS};
 pub(crate) use rights::{
     CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_IPC_LOCK, CAP_IPC_OWNER, CAP_SYS_ADMIN, Capability, Resource,
     caller_limit, can_become_root, can_create_user_namespace, can_inspect_all, capability, has_capability,
-    has_capability_over, is_in_initial_user_namespace, is_owner_or_creator, lockable, may_control, may_use_huge_pages,
-    mode_shift,
+    has_capability_over, is_in_initial_user_namespace, is_owner_or_creator, lockable, may_control,
+    may_exceed_lock_limit, may_use_huge_pages, mode_shift,
 };
 pub(crate) use system::{ObjectsLocation, System};

@@ -91,6 +91,12 @@ pub(crate) fn lockable(system: &System) -> u64 {
     caller_limit(system, Resource::RLIMIT_MEMLOCK).unwrap_or(u64::MAX)
 }
 
+/// Returns whether the caller may lock more: with CAP_IPC_LOCK, but not that of another user namespace than the initial
+/// one. What /proc does not show is taken to be sufficient.
+pub(crate) fn may_exceed_lock_limit(system: &System) -> bool {
+    has_capability(system, CAP_IPC_LOCK) != Some(false) && is_in_initial_user_namespace(system) != Some(false)
+}
+
 /// Returns a soft limit of the caller (getrlimit(2)); `u64::MAX` if there is none, `None` if it is unknown.
 pub(crate) fn caller_limit(system: &System, resource: Resource) -> Option<u64> {
     if system.other_caller().is_none() {
@@ -110,8 +116,6 @@ pub(crate) fn caller_limit(system: &System, resource: Resource) -> Option<u64> {
 ///
 /// Before Linux 5.16, a sufficient RLIMIT_MEMLOCK replaced the capability.
 pub(crate) fn may_use_huge_pages(system: &System) -> bool {
-    let is_privileged =
-        has_capability(system, CAP_IPC_LOCK) != Some(false) && is_in_initial_user_namespace(system) != Some(false);
     let is_in_group = || {
         let group = procfs::sysctl(system.proc(), "vm/hugetlb_shm_group").and_then(|gid| u32::try_from(gid).ok())?;
         // It is a group of the initial user namespace.
@@ -119,7 +123,7 @@ pub(crate) fn may_use_huge_pages(system: &System) -> bool {
         let map = procfs::id_map(system.proc(), pid, Account::Group.map_file())?;
         Some(map.iter().filter_map(|range| range.inside_of(group)).any(|gid| system.is_in_group(gid)))
     };
-    is_privileged || is_in_group() == Some(true)
+    may_exceed_lock_limit(system) || is_in_group() == Some(true)
 }
 
 /// Returns whether the caller is in the initial user namespace.
