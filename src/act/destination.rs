@@ -18,6 +18,7 @@ use nix::unistd::geteuid;
 
 use crate::error::{Error, Kind, again};
 use crate::model::path_text;
+use crate::query::{CAP_FOWNER, System, has_capability_over};
 use crate::sys;
 
 /// The number of symbolic links that the kernel follows in one path (MAXSYMLINKS in linux/namei.h).
@@ -65,6 +66,28 @@ impl Destination {
     pub(super) fn identity(&self) -> Result<(u64, u64, PathBuf), Error> {
         let directory = fstat(&self.directory).map_err(|errno| failed(&self.path, &errno.into(), "fstat"))?;
         Ok((directory.st_dev, directory.st_ino, self.path.file_name().unwrap_or_default().into()))
+    }
+
+    /// Fails if the caller may not replace the file because it belongs to another user and the directory is sticky, as
+    /// /tmp is. What cannot be determined is left to the kernel.
+    pub(super) fn check_sticky(&self, named: &Path) -> Result<(), Error> {
+        let name = self.path.file_name().unwrap_or_default();
+        let directory = self.directory.as_fd();
+        let (Ok(file), Ok(above)) = (sys::stat_entry(directory, name), sys::stat_file(directory)) else {
+            return Ok(());
+        };
+        let system = System::new();
+        if above.mode & S_ISVTX == 0
+            || [file.uid, above.uid].contains(&geteuid().as_raw())
+            || has_capability_over(&system, &file, CAP_FOWNER) != Some(false)
+        {
+            return Ok(());
+        }
+        let name = path_text(named);
+        Err(Error::new(Kind::Permission, format!("cannot write {name}: permission denied")).target(name).cause(format!(
+            "the file belongs to another user ({}), and the sticky bit of its directory lets only its owner replace it",
+            system.user(file.uid)
+        )))
     }
 
     /// Returns whether any user, or a whole group, may create files in the directory but remove only their own (as in

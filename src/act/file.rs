@@ -70,6 +70,7 @@ impl NewFile {
     }
 
     fn at(named: &Path, destination: Destination, mode: u32) -> Result<Self, Error> {
+        destination.check_sticky(named)?;
         remove_leftovers(directory_of(destination.path()));
         let (file, temporary) = create(destination.path(), mode).map_err(|error| failed(named, &error, "open"))?;
         // Fails on file systems without locks.

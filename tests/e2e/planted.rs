@@ -56,6 +56,27 @@ fn a_link_of_another_user_to_a_directory_is_not_followed() {
 
 #[apply(test)]
 #[requires(Root)]
+fn a_file_of_another_user_in_a_sticky_directory_is_not_replaced() {
+    let id = oracle::create(0, 4096, 0o644).to_string();
+    let stage = Stage::new();
+    let [path, ran] = ["out", "ran"].map(|name| stage.open.path().join(name).to_string_lossy().into_owned());
+    std::fs::write(&path, "").unwrap();
+    for (arguments, code) in [
+        (&["metrics", "--output", &path][..], 4),
+        (&["dump", &id, "--force", "--allow-allocation", "--output", &path], 4),
+        (&["leakcheck", "--report", &path, "--", "touch", &ran], 125),
+    ] {
+        let why = "the file belongs to another user (root), and the sticky bit of its directory lets only its owner \
+                   replace it";
+        let message = format!("error: cannot write {path}: permission denied\ncause: {why}\n");
+        finish(shmadm_as(NOBODY).args(arguments)).exits(code).says(&message);
+    }
+    assert_eq!(file_names(stage.open.path()), ["out"]);
+    run(["metrics", "--output", &path]).exits(0);
+}
+
+#[apply(test)]
+#[requires(Root)]
 fn a_directory_that_becomes_a_link_during_the_write_is_not_followed() {
     let id = oracle::create(0, 4096, 0o600).to_string();
     let stage = Stage::new();
