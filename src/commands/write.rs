@@ -1,6 +1,6 @@
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::{self, IsTerminal};
+use std::fs::{File, Metadata};
+use std::io::{self, IsTerminal, Seek};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -126,7 +126,17 @@ pub(crate) fn run(args: &WriteArgs, context: &mut Context) -> Result<Exit, Error
     context.close(target)?;
     // An interrupted input is incomplete.
     interrupts.check()?;
-    report(context, &object, range, received)
+    report(context, &object, range, received, required_size(&input, range))
+}
+
+/// Returns the size that an object must have for an input that is longer than the range, after one more byte was read;
+/// `None` if the length of the input is unknown.
+fn required_size(input: &Input, range: Range) -> Option<u64> {
+    let Input::File(file, _) = input else { return None };
+    let mut file = File::from(file.try_clone().ok()?);
+    let size = file.metadata().ok().filter(Metadata::is_file)?.len();
+    let rest = size.checked_sub(file.stream_position().ok()?)?;
+    range.end.checked_add(1)?.checked_add(rest)
 }
 
 /// Adds what takes the space, if the file system of a POSIX object is full.
@@ -183,19 +193,26 @@ struct Written {
 }
 
 /// Reports the bytes written, or an input that was too long.
-fn report(context: &mut Context, object: &Object, range: Range, received: Received) -> Result<Exit, Error> {
+fn report(
+    context: &mut Context,
+    object: &Object,
+    range: Range,
+    received: Received,
+    required: Option<u64>,
+) -> Result<Exit, Error> {
     let (ident, offset, Received { written, more }) = (object.ident(), range.offset, received);
     if more {
         let message = format!("the input exceeds {ident}: {written} bytes were written");
         let error = Error::new(Kind::Failed, message)
             .target(ident.argument())
             .cause(format!("{ident} ends at offset {}", range.end));
-        return Err(if object.is_segment() {
-            error
-                .also("a segment cannot grow")
-                .hint("create a larger segment", shmadm(format!("create --size {}", range.end.saturating_mul(2))))
-        } else {
-            with_enlargement(context, error, object, range.end.saturating_mul(2))
+        let error = if object.is_segment() { error.also("a segment cannot grow") } else { error };
+        return Err(match required {
+            Some(size) if object.is_segment() => {
+                error.hint("create a larger segment", shmadm(format!("create --size {size}")))
+            }
+            Some(size) => with_enlargement(context, error, object, size),
+            None => error,
         });
     }
     context.ui.status(&format!("wrote {} to {ident} at offset {offset}", counted(written, "byte")));

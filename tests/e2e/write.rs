@@ -1,6 +1,7 @@
 //! `write`: the bytes that are written, and the input that is refused.
 
 use std::fs::File;
+use std::path::Path;
 use std::process::Stdio;
 
 use nix::libc;
@@ -266,4 +267,24 @@ fn input_that_exceeds_the_segment_is_refused_before_writing() {
     refused(&["", "--offset", "101"]);
     refused(&["xy", "--offset", "99"]);
     refused(&["x", "--offset", "18446744073709551615"]).says("offset").says(&name);
+}
+
+#[apply(test)]
+fn the_suggested_size_holds_the_whole_input() {
+    let directory = tempfile::tempdir().unwrap();
+    let long = file(directory.path(), "long", &noise(1000, 3));
+    let id = oracle::create(0, 100, 0o600).to_string();
+    let write = |input: &Path, name: &str, options: &[&str]| {
+        let mut command = shmadm();
+        command.args(["write", name, "--offset", "40"]).args(options).stdin(File::open(input).unwrap());
+        finish(&mut command)
+    };
+    for options in [&[][..], &["--sparse"]] {
+        let ran = write(&long, &id, options).exits(1).says("60 bytes were written");
+        ran.says("hint: create a larger segment: `shmadm create --size 1040`\n");
+        let endless = write(Path::new("/dev/zero"), &id, options).exits(1).says("60 bytes were written");
+        assert!(!endless.stderr.contains("hint: "), "{endless:?}");
+    }
+    let larger = oracle::create(0, 1040, 0o600).to_string();
+    write(&long, &larger, &[]).exits(0);
 }

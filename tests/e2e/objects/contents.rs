@@ -173,8 +173,8 @@ fn hints_enlarge_an_object_that_is_too_small() {
     refused.says("hint: enlarge it: `shmadm set /x --size 4099`");
     run(["set", "/x", "--size", "4099"]).exits(0);
     run(["write", "/x", "hello", "--offset", "4094"]).exits(0);
-    let refused = run_with_input(["write", "/x"], &[1; 5000]).exits(1);
-    refused.says("hint: enlarge it: `shmadm set /x --size 8198`").says("4099 bytes were written");
+    let refused = run_with_input(["write", "/x"], &[1; 5000]).exits(1).says("4099 bytes were written");
+    assert!(!refused.stderr.contains("hint: "), "the length of the input is unknown: {refused:?}");
     assert_eq!(std::fs::metadata(path).unwrap().len(), 4099);
     let ran = run(["write", "/x", "hello", "--offset", "8192P"]).exits(1);
     assert!(!ran.stderr.contains("hint: "), "no object can have the size: {ran:?}");
