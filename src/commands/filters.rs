@@ -222,11 +222,19 @@ pub(crate) fn check_pids(context: &Context, filter: &Filter) -> Result<Failures,
     Ok(failed.into_iter().map(|process| cannot_inspect(&context.system, process)).collect())
 }
 
+pub(crate) fn is_attached_by(segment: &Object, pids: &[i32]) -> bool {
+    segment.attachers.iter().flat_map(|attachers| attachers.pids()).any(|pid| pids.contains(&pid))
+}
+
 /// Warns about segments that had one of these keys until they were marked for destruction: their users do not share
-/// memory with those of the segment that has the key now.
-pub(crate) fn warn_of_removed(context: &mut Context, keys: &[Key]) {
+/// memory with those of the segment that has the key now. A segment that another condition of the filter excludes is not
+/// mentioned.
+pub(crate) fn warn_of_removed(context: &mut Context, keys: &[Key], filter: &Filter) {
+    let filter = Filter { key: Vec::new(), ..filter.clone() };
     // This warning is optional, so a failure is ignored.
-    for segment in removed_with_key(&context.system, keys).unwrap_or_default() {
+    let removed = removed_with_key(&context.system, keys, filter.needs()).unwrap_or_default();
+    let is_used_by = |segment: &Object| filter.pid.is_empty() || is_attached_by(segment, &filter.pid);
+    for segment in removed.iter().filter(|it| filter.matches(&context.system, it) && is_used_by(it)) {
         let key = segment.former_key().unwrap_or_default();
         let by = segment.attachers.as_ref().and_then(|attachers| attached_by(attachers)).unwrap_or_default();
         let ident = segment.ident();

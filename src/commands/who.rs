@@ -132,7 +132,7 @@ fn named(
     // The error for a key that no segment has says the same.
     let mut found = args.segments.clone();
     found.retain(|target| !failures.iter().any(|(name, _)| *name == target.text));
-    warn_of_removed(context, &[keys(&found), filter.keys()].concat());
+    warn_of_removed(context, &[keys(&found), filter.keys()].concat(), filter);
     let is_all = args.all || args.segments.is_empty();
     let (mut objects, files): (Vec<Object>, Option<Vec<Object>>) = match is_all {
         true => (inventory(&context.system, needs)?, named_objects(context, Needs::empty(), false)?),

@@ -75,10 +75,18 @@ fn list_and_who_by_key_mention_the_removed_segment() {
         assert!(!ran.stderr.contains("warning:"), "{ran:?}");
     }
     run(["list", "--key", "0x4e545032"]).exits(0).says(&warning);
-    for arguments in [&["list"][..], &["list", "--key", "0x4e545033"], &["list", "--key", "private"], &["who", "--all"]]
-    {
-        assert!(!run(arguments).exits(0).stderr.contains("had key"), "{arguments:?}");
+    let bystander = Actor::start();
+    let (excluded, other) = (removed.to_string(), bystander.pid().to_string());
+    let list = ["list", "--key", "0x4e545032"];
+    let conditions = ["--exclude", &excluded, "--owner", "12345", "--state", "orphan", "--pid", &other];
+    let filtered = conditions.chunks(2).map(|condition| [&list, condition].concat());
+    let unmentioned =
+        [&["list"][..], &["list", "--key", "0x4e545033"], &["list", "--key", "private"], &["who", "--all"]];
+    for arguments in unmentioned.map(<[_]>::to_vec).into_iter().chain(filtered) {
+        assert!(!run(&arguments).exits(0).stderr.contains("had key"), "{arguments:?}");
     }
+    let pid = first.pid().to_string();
+    run([&list[..], &["--state", "dest", "--pid", &pid, "--exclude", "12345"]].concat()).exits(0).says(&warning);
 }
 
 #[apply(test)]

@@ -77,7 +77,7 @@ pub(super) fn list(
         rows.end(out)
     })?;
     if has_segments && !args.all_ns {
-        warn_of_removed(context, &filter.keys());
+        warn_of_removed(context, &filter.keys(), filter);
     }
     if has_files && !args.unlinked && !args.all_ns {
         report_omitted(context, filter)?;

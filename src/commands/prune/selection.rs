@@ -1,6 +1,7 @@
 //! Which objects to remove, and why the others are kept.
 
 use super::PruneArgs;
+use crate::commands::filters::is_attached_by;
 use crate::error::Error;
 use crate::model::{Object, SegmentUsers, State, first_names};
 use crate::query::{Filter, System, add_attachers, add_attachers_at_once};
@@ -44,10 +45,6 @@ impl PruneArgs {
             _ => None,
         }
     }
-}
-
-fn is_attached_by(segment: &Object, pids: &[i32]) -> bool {
-    segment.attachers.iter().flat_map(|attachers| attachers.pids()).any(|pid| pids.contains(&pid))
 }
 
 /// The objects to remove, and what is known about the others.

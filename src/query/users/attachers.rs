@@ -72,11 +72,11 @@ pub(crate) fn add_page_sizes(system: &System, segments: &mut [Object]) {
 }
 
 /// Returns the segments of this namespace that are marked for destruction and had one of these keys.
-pub(crate) fn removed_with_key(system: &System, keys: &[Key]) -> Result<Vec<Object>, QueryError> {
+pub(crate) fn removed_with_key(system: &System, keys: &[Key], needs: Needs) -> Result<Vec<Object>, QueryError> {
     if keys.is_empty() {
         return Ok(Vec::new());
     }
-    let mut segments = inventory(system, Needs::empty())?;
+    let mut segments = inventory(system, needs)?;
     segments.retain(|segment| segment.sysv().dest);
     add_attachers(system, &mut segments)?;
     segments.retain(|segment| segment.former_key().is_some_and(|key| keys.contains(&key)));
