@@ -20,8 +20,9 @@ pub(super) fn report(error: clap::Error, program: &clap::Command, arguments: &[O
     // clap sets a command's `bin_name` when it parses that command's arguments.
     let built = program.get_subcommands().find(|command| command.get_bin_name().is_some());
     let called = called(built, &words);
-    let codes =
-        called.filter(|_| error.use_stderr() || built.is_some()).map_or(ExitCodes::Standard, |it| it.exit_codes);
+    // Not that of a command after --help, which prints the help of the program.
+    let called_for = called.filter(|_| error.use_stderr() || built.is_some() || words.contains(&"help"));
+    let codes = called_for.map_or(ExitCodes::Standard, |command| command.exit_codes);
     let before_dashes = words.split(|word| *word == "--").next().unwrap_or_default();
     let json = before_dashes.contains(&"--json") || values_of("--format", before_dashes).any(|format| format == "json");
     let color = values_of("--color", before_dashes).last();
