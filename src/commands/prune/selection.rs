@@ -1,10 +1,12 @@
 //! Which objects to remove, and why the others are kept.
 
+use std::sync::Arc;
+
 use super::PruneArgs;
 use crate::commands::filters::is_attached_by;
 use crate::error::Error;
-use crate::model::{Object, SegmentUsers, State, first_names};
-use crate::query::{Filter, System, add_attachers, add_attachers_at_once};
+use crate::model::{FileUsers, Object, SegmentUsers, State, first_names};
+use crate::query::{Filter, System, add_attachers, add_attachers_at_once, state_now};
 use crate::render::{Keep, Kept};
 
 impl PruneArgs {
@@ -18,6 +20,7 @@ impl PruneArgs {
             let [others, of_any_age, aged] = in_any_state.map(|filter| filter.matches(system, object));
             return match object.state {
                 _ if !others => Some(Keep::Excluded),
+                _ if !of_any_age && is_in_other_state(system, filter, object) => Some(Keep::Excluded),
                 _ if !of_any_age => Some(Keep::OtherOwner),
                 _ if object.is_directory() => Some(Keep::Directory),
                 _ if object.is_in_use() => Some(Keep::InUse),
@@ -45,6 +48,20 @@ impl PruneArgs {
             _ => None,
         }
     }
+}
+
+/// Returns whether the state filter excludes a POSIX object, even if it is unknown whether it is in use: no lease is
+/// requested on objects of other users that are not to be removed.
+fn is_in_other_state(system: &System, filter: &Filter, object: &Object) -> bool {
+    let possible = match object.posix().in_use() {
+        Some(_) => Vec::from_iter(object.state),
+        None => {
+            let mut unused = object.clone();
+            unused.posix_mut().users = Some(Arc::new(FileUsers { lease: Some(true), ..FileUsers::default() }));
+            vec![State::InUse, State::Unknown, state_now(system, &unused)]
+        }
+    };
+    !filter.state.is_empty() && !possible.iter().any(|state| filter.state.contains(state))
 }
 
 /// The objects to remove, and what is known about the others.

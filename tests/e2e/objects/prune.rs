@@ -55,6 +55,17 @@ fn young_objects_are_kept_by_default() {
 }
 
 #[apply(test)]
+#[requires(Root)]
+fn an_object_of_another_user_in_another_state_is_excluded() {
+    chown(orphan(1), Some(NOBODY), Some(NOBODY)).unwrap();
+    for (state, others, excluded) in [("idle", 0, 1), ("orphan", 1, 0)] {
+        let arguments = ["prune", "--posix", "--unattached", "--state", state, "--dry-run", "--json"];
+        let kept = run(arguments).exits(0).json()["kept"].clone();
+        assert_fields(&kept, json!({ "other_owner": others, "excluded": excluded }));
+    }
+}
+
+#[apply(test)]
 fn unattached_takes_what_nothing_shows_the_maker_of() {
     create("mine", 4096);
     create("libpod_lock", 4096);
