@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::files::{file_name, posix};
+use super::files::{NAME_WIDTH, file_name, posix};
 use super::segments::field;
 use super::{Cell, Column};
 use crate::model::{Change, Changed, Difference, Object, Size};
@@ -53,7 +53,7 @@ pub(crate) const DIFFERENCE_ALL_NS: &[&str] =
 /// The columns of `diff` for POSIX objects.
 pub(crate) static FILE_DIFFERENCE: &[Column<DifferenceRow>] = &[
     Column::left("CHANGE", |row| Cell::Word(row.change)),
-    Column::left("NAME", |row| file_name(&row.object)),
+    Column::left("NAME", |row: &DifferenceRow| file_name(&row.object)).name_shortened_to(NAME_WIDTH),
     Column::left("OBJECT", |row| Cell::of(row.object.file(), Cell::File)),
     Column::left("OWNER", field::owner),
     Column::left("MODE", field::mode),

@@ -107,8 +107,14 @@ pub(crate) static SEGMENT: &[Column<Object>] = &[
     })
     .needs(Needs::COMMANDS)
     .shortened_to(16),
-    left("PIDS", "pids", "processes that have it attached", pids).needs(Needs::ATTACHERS).list_shortened_to(16),
-    left("COMMANDS", "commands", "commands of these processes", commands).needs(Needs::ATTACHERS).shortened_to(20),
+    left("PIDS", "pids", "processes that have it attached", pids)
+        .needs(Needs::ATTACHERS)
+        .list_shortened_to(12)
+        .preferred_to_others(16),
+    left("COMMANDS", "commands", "commands of these processes", commands)
+        .needs(Needs::ATTACHERS)
+        .shortened_to(8)
+        .preferred_to_others(20),
     left("FORMER_KEY", "former_key", "key before the segment was marked for destruction", |object| {
         Cell::of(object.former_key(), Cell::Key)
     })

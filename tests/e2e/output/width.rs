@@ -6,7 +6,7 @@ use std::process::Command;
 use crate::actor::{Actor, ChildRequest};
 use crate::objects::create;
 use crate::oracle::{self, Attached};
-use crate::support::{Ran, finish, run, shmadm};
+use crate::support::{Ran, file, finish, run, shmadm};
 use crate::terminal::{Terminal, on_terminal};
 
 /// Starts an actor as a program of a directory with a long name.
@@ -55,6 +55,7 @@ fn added_columns_replace_those_of_the_default_table() {
     assert!(shown.iter().all(|pid| **pid == first || pids.contains(&(*pid).to_owned())), "{row}: {pids:?}");
     let wide = on_terminal(shmadm().args(["list", "-o", "+MODE,PIDS", "--color=never"]), 80).exits(0);
     assert!(wide.stdout.contains("MODE"), "a column that was asked for is shown: {wide:#?}");
+    assert_fits(&on_terminal(shmadm().args(["list", "-o", "+PIDS,COMMANDS", "--color=never"]), 60).exits(0), 60);
 }
 
 #[apply(test)]
@@ -77,10 +78,15 @@ fn columns_is_the_width_if_standard_output_is_not_a_terminal() {
 #[apply(test)]
 fn the_longest_name_of_an_object_fits_and_hides_no_column() {
     create(&"x".repeat(255), 4096);
-    for arguments in
-        [&["list"][..], &["list", "--posix"], &["prune", "--dry-run", "--unattached", "--older-than", "0s"]]
-    {
-        let ran = finish(shmadm().env("COLUMNS", "80").args(arguments)).exits(0);
+    let directory = tempfile::tempdir().unwrap();
+    let empty = file(directory.path(), "empty.json", b"{\"schema\":1,\"segments\":[],\"objects\":[]}");
+    for (arguments, code) in [
+        (&["list"][..], 0),
+        (&["list", "--posix"], 0),
+        (&["prune", "--dry-run", "--unattached", "--older-than", "0s"], 0),
+        (&["diff", empty.to_str().unwrap()], 1),
+    ] {
+        let ran = finish(shmadm().env("COLUMNS", "80").args(arguments)).exits(code);
         assert_fits(&ran, 80);
         assert!(ran.stdout.contains("OWNER") && ran.stdout.contains("/xxx"), "{ran:#?}");
     }
