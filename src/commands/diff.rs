@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::all_namespaces::{Survey, all_instances, survey, why_unreachable};
 use super::args::TableArgs;
-use super::files::{is_dash, read_whole};
+use super::files::{input_name, is_dash, read_whole};
 use super::{Context, Manual, usage_error};
 use crate::error::{Error, Exit, Kind, again, shmadm};
 use crate::model::{Device, Difference, Listing, Needs, Object, parse_listing, path_text};
@@ -185,7 +185,7 @@ fn these_files(args: &DiffArgs, context: &Context, before: &[Object]) -> Result<
     if others.is_empty() {
         return Ok(posix_objects(&context.system, file_needs(context))?);
     }
-    let (name, path) = (path_text(&args.before), path_text(&directory.path));
+    let (name, path) = (input_name(&args.before), path_text(&directory.path));
     let message = format!("cannot compare {name} with {path}, which is device {}", directory.device);
     let error =
         Error::new(Kind::Refused, message).target(&*name).cause(format!("it lists objects of {}", others.join(", ")));
@@ -218,7 +218,7 @@ fn this_namespace(args: &DiffArgs, context: &Context, before: &[Object]) -> Resu
     let (Some(here), Some(first)) = (here, others.first()) else {
         return Ok(inventory(&context.system, needs(context))?);
     };
-    let name = path_text(&args.before);
+    let name = input_name(&args.before);
     let numbers: Vec<_> = others.iter().map(ToString::to_string).collect();
     let error = Error::new(Kind::Refused, format!("cannot compare {name} with this IPC namespace, which is {here}"))
         .target(&*name)

@@ -57,12 +57,17 @@ pub(super) fn unreadable(name: &str, error: &io::Error, call: &'static str) -> E
 /// Maximum size of a file: at half a kilobyte per segment, enough for two million segments.
 const MAX_FILE_SIZE: u64 = 1 << 30;
 
+/// Returns the name of an input for messages.
+pub(super) fn input_name(path: &Path) -> String {
+    if is_dash(path) { "standard input".to_owned() } else { path_text(path) }
+}
+
 /// Reads a file that `accept` accepts, or standard input; returns its name and contents.
 pub(super) fn read_whole(
     path: &Path,
     accept: impl FnOnce(&File) -> Result<(), Error>,
 ) -> Result<(String, Vec<u8>), Error> {
-    let name = if is_dash(path) { "standard input".to_owned() } else { path_text(path) };
+    let name = input_name(path);
     let failed = |error: io::Error, call| unreadable(&name, &error, call);
     let source: Box<dyn Read> = if is_dash(path) {
         Box::new(io::stdin())

@@ -157,7 +157,7 @@ pub(crate) fn parse_listing(text: &[u8]) -> Result<Listing, String> {
     let list = |name: &str| listing.get(name).and_then(Value::as_array);
     let (segments, objects) = (list("segments"), list("objects"));
     if segments.is_none() && objects.is_none() {
-        return Err("it is not a listing: it has no \"segments\"".to_owned());
+        return Err("it has neither \"segments\" nor \"objects\"".to_owned());
     }
     let segments = segments.map(|records| parse_segments(records)).transpose()?;
     let objects = objects.map(|records| parse_objects(records)).transpose()?;

@@ -321,7 +321,7 @@ fn an_invalid_listing_is_refused() {
         ("other", "{\"hello\":1}", "no \"schema\""),
         ("newer", "{\"schema\":2,\"segments\":[]}", "its \"schema\" is 2, but this version of shmadm reads only 1"),
         ("columns", &listed, "cause: its segments lack mode, uid, gid, cuid, cgid, cpid, nattch, dest, locked, ns"),
-        ("limits", &limits, "no \"segments\""),
+        ("limits", &limits, "cause: it has neither \"segments\" nor \"objects\"\n"),
         ("who", &who, "its segments lack key"),
         ("cut", &listing[..10], "it is not valid JSON"),
         ("two", &listing.repeat(2), "it is not valid JSON"),

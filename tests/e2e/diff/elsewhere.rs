@@ -1,5 +1,6 @@
 //! `diff` in other namespaces, and in all of them.
 
+use std::fs::File;
 use std::process::Command;
 
 use serde_json::{Value, json};
@@ -7,7 +8,7 @@ use serde_json::{Value, json};
 use crate::actor::Actor;
 use crate::diff::Listings;
 use crate::oracle;
-use crate::support::{NOBODY, Ran, finish, run, shmadm_as};
+use crate::support::{NOBODY, Ran, finish, run, shmadm, shmadm_as};
 
 #[apply(test)]
 #[requires(Root)]
@@ -50,6 +51,8 @@ fn a_namespace_that_no_longer_exists_is_not_suggested() {
     let before = listings.write("dead.json", text.replace(&actor.namespace().to_string(), "7").as_bytes());
     let ran = run(["diff", &before]).exits(2).prints_nothing();
     let ran = ran.says("cause: it lists segments of 7; ");
+    let piped = finish(shmadm().args(["diff", "-"]).stdin(File::open(&before).unwrap())).exits(2);
+    piped.says("error: cannot compare standard input with this IPC namespace, which is ");
     let reasons = ["IPC namespace 7 no longer has a process\n", "no visible process is in that namespace"];
     assert!(reasons.iter().any(|reason| ran.stderr.contains(reason)), "{ran:?}");
     assert!(!ran.stderr.contains("hint:"), "{ran:?}");

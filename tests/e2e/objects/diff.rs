@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{create, file_id};
 use crate::diff::Listings;
 use crate::fixtures::assert_fields;
-use crate::support::{NOBODY, finish, mount_tmpfs_on, run, shmadm_as};
+use crate::support::{NOBODY, finish, mount_tmpfs_on, run, shmadm, shmadm_as};
 
 /// Returns the names of records.
 fn names(records: &Value) -> Vec<&str> {
@@ -101,4 +101,6 @@ fn another_file_system_is_not_compared() {
     let before = listings.list("before.json", &[]);
     mount_tmpfs_on("/dev/shm", Some("mode=1777"));
     run(["diff", &before]).exits(2).says("with /dev/shm, which is device ").says("cause: it lists objects of 0:");
+    let piped = finish(shmadm().args(["diff", "-"]).stdin(fs::File::open(&before).unwrap())).exits(2);
+    piped.says("error: cannot compare standard input with /dev/shm, which is device ");
 }
