@@ -236,7 +236,11 @@ pub(crate) fn warn_of_removed(context: &mut Context, keys: &[Key], filter: &Filt
     let is_used_by = |segment: &Object| filter.pid.is_empty() || is_attached_by(segment, &filter.pid);
     for segment in removed.iter().filter(|it| filter.matches(&context.system, it) && is_used_by(it)) {
         let key = segment.former_key().unwrap_or_default();
-        let by = segment.attachers.as_ref().and_then(|attachers| attached_by(attachers)).unwrap_or_default();
+        let by = segment
+            .attachers
+            .as_ref()
+            .and_then(|attachers| attached_by(&context.system, attachers))
+            .unwrap_or_default();
         let ident = segment.ident();
         context.ui.warning(&format!("{ident} had key {key} until it was marked for destruction; still attached {by}"));
     }

@@ -95,10 +95,9 @@ pub(crate) fn run(args: &WhoArgs, context: &mut Context) -> Result<Exit, Error> 
     print(args, context, are_objects, &found, files.as_deref(), &failures)?;
     let files = files.unwrap_or_default();
     explain_files(args, context, &files);
-    if found.iter().any(|object| !object.attachers.hidden.is_empty()) && !context.system.proc_shows_own_pids() {
-        context.ui.warning(
-            "/proc does not belong to this pid namespace: processes that have segments attached cannot be found",
-        );
+    let is_any_hidden = found.iter().any(|object| !object.attachers.hidden.is_empty());
+    if let Some(problem) = context.system.proc_problem().filter(|_| is_any_hidden) {
+        context.ui.warning(&format!("/proc {problem}: processes that have segments attached cannot be found"));
     }
     warn_of_hidden(args, context, &found);
     for object in &found {

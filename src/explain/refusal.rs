@@ -15,12 +15,16 @@ const MAX_WAIT: Duration = Duration::from_secs(1);
 pub(crate) fn describe_attachers(system: &System, id: ShmId) -> Option<String> {
     let found = lookup(system, id, Needs::empty()).ok().flatten()?;
     // The caller reports an error already; without the names it is only less precise.
-    attached_by(with_attachers(system, &found).ok()?.attachers.as_ref()?)
+    attached_by(system, with_attachers(system, &found).ok()?.attachers.as_ref()?)
 }
 
 /// Describes processes like [`describe_attachers`].
-pub(crate) fn attached_by(attachers: &SegmentUsers) -> Option<String> {
+pub(crate) fn attached_by(system: &System, attachers: &SegmentUsers) -> Option<String> {
     let names = attachers.describe(MAX_NAMED);
+    let names = match system.proc_problem() {
+        Some(problem) if !names.is_empty() => vec![format!("processes that cannot be found (/proc {problem})")],
+        _ => names,
+    };
     (!names.is_empty()).then(|| format!("by {}", enumerate(&names, "and")))
 }
 
@@ -47,7 +51,7 @@ pub(crate) fn attached_refusal(system: &System, seen: &Object, message: String) 
         1 => "attached".to_owned(),
         count => format!("attached {count} times"),
     };
-    let by = segment.attachers.as_ref().and_then(|attachers| attached_by(attachers));
+    let by = segment.attachers.as_ref().and_then(|attachers| attached_by(system, attachers));
     let by = by.map(|by| format!(" {by}")).unwrap_or_default();
     let users = describe_creator_and_last_user(system, &segment);
     let cause = format!("{attached}{by}; {users}");

@@ -73,13 +73,17 @@ fn by_key(system: &System, target: &Target, key: Key) -> Result<ShmId, Error> {
         return Err(explained);
     }
     // Which segments had the key is optional, so a failure is ignored.
-    Err(removed_with_key(system, &[key]).unwrap_or_default().iter().fold(explained, |error, segment| {
-        let by = segment.attachers.as_ref().and_then(|attachers| attached_by(attachers)).unwrap_or_default();
-        let ident = segment.ident();
-        error
-            .also(&format!("{ident} had this key until it was marked for destruction; still attached {by}"))
-            .hint(format!("show {ident}"), shmadm("stat").arg(ident.typed()))
-    }))
+    Err(removed_with_key(system, &[key], Needs::empty()).unwrap_or_default().iter().fold(
+        explained,
+        |error, segment| {
+            let by =
+                segment.attachers.as_ref().and_then(|attachers| attached_by(system, attachers)).unwrap_or_default();
+            let ident = segment.ident();
+            error
+                .also(&format!("{ident} had this key until it was marked for destruction; still attached {by}"))
+                .hint(format!("show {ident}"), shmadm("stat").arg(ident.typed()))
+        },
+    ))
 }
 
 /// Finds the objects of several targets.

@@ -148,13 +148,15 @@ fn a_proc_without_the_caller_proves_nothing() {
     let here = inner.0.id().to_string();
     let listed = there(&["--ns", &here, "list", "--json"]).exits(0).json();
     assert_eq!(listed["segments"][0]["key"], "0x00000007", "{listed}");
-    let report = there(&["who", &id, "--json"]).exits(0).says("/proc does not belong to this pid namespace").json();
+    let report = there(&["who", &id, "--json"]).exits(0).says("/proc belongs to another pid namespace: ").json();
     assert_eq!(
         report["segments"][0]["hidden"],
         json!([{"reason": "pid-namespace", "count": 1, "pids": null}]),
         "{report}"
     );
     there(&["detach", &id]).exits(1).says("/proc belongs to another pid namespace");
+    let cause = "cause: attached by processes that cannot be found (/proc belongs to another pid namespace); ";
+    there(&["rm", &id]).exits(5).says(cause);
     drop(inner.0.stdin.take());
 }
 

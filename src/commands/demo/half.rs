@@ -179,7 +179,7 @@ impl Half<'_> {
 fn used_by_others(system: &System, segment: &Object) -> Result<Option<String>, Error> {
     let Some(mut users) = with_attachers(system, segment)?.attachers.as_deref().cloned() else { return Ok(None) };
     users.list.retain(|user| user.uid != Some(system.uid()));
-    Ok(attached_by(&users).map(|by| format!("attached {by}")))
+    Ok(attached_by(system, &users).map(|by| format!("attached {by}")))
 }
 
 /// Returns how contents differ from those that the demo writes: an integer, and zeros to the end of the page.

@@ -317,6 +317,15 @@ impl System {
         !self.proc.join("1").exists()
     }
 
+    /// Returns why /proc does not show the processes of this pid namespace, as a predicate; `None` if it shows them.
+    pub(crate) fn proc_problem(&self) -> Option<&'static str> {
+        match self.proc_shows_own_pids() {
+            true => None,
+            false if self.has_proc() => Some("belongs to another pid namespace"),
+            false => Some("is not mounted"),
+        }
+    }
+
     /// Returns whether there is a /proc, of any pid namespace.
     pub(in crate::query) fn has_proc(&self) -> bool {
         std::fs::symlink_metadata(self.proc.join("self")).is_ok()

@@ -114,9 +114,9 @@ pub(crate) fn not_inspectable(system: &System, pids: &[i32]) -> Result<Vec<(i32,
 /// Finds the mappings of segments in some processes. Also returns those that cannot be inspected, with the reason.
 fn inspect(system: &System, pids: &[i32]) -> Result<(ScanResult, Vec<(i32, ProcError)>), QueryError> {
     let pids: BTreeSet<i32> = pids.iter().copied().collect();
-    if !system.proc_shows_own_pids() {
-        let foreign = || ProcError::read(system.proc(), io::Error::other("it belongs to another pid namespace"));
-        return Ok((ScanResult::default(), pids.into_iter().map(|pid| (pid, foreign())).collect()));
+    if let Some(problem) = system.proc_problem() {
+        let unusable = || ProcError::read(system.proc(), io::Error::other(format!("/proc {problem}")));
+        return Ok((ScanResult::default(), pids.into_iter().map(|pid| (pid, unusable())).collect()));
     }
     let devices = segment_devices().map_err(QueryError::Devices)?;
     Ok(scan_only(system, pids, &MappingFilter { devices: &devices, inodes: None }))

@@ -26,10 +26,16 @@ fn without_proc_no_permission_is_blamed() {
         "{ran:?}"
     );
     assert!(!ran.stderr.contains("run as root"), "{ran:?}");
-    ran.says("/proc does not belong to this pid namespace");
-    let mut command = shmadm();
-    with_empty_proc(&mut command);
-    finish(command.args(["detach", &id.to_string()])).exits(1).says("/proc is not mounted");
+    ran.says("warning: /proc is not mounted: processes that have segments attached cannot be found\n");
+    for (command, argument, code, says) in [
+        ("detach", &id.to_string(), 1, "/proc is not mounted"),
+        ("rm", &id.to_string(), 5, "cause: attached by processes that cannot be found (/proc is not mounted); "),
+        ("who", &format!("--pid={}", std::process::id()), 1, ": /proc is not mounted\n"),
+    ] {
+        let mut run = shmadm();
+        with_empty_proc(&mut run);
+        finish(run.args([command, argument])).exits(code).says(says);
+    }
     // With /proc, invisible attachments have another reason.
     let ran = finish(shmadm_as(NOBODY).args(["who", &id.to_string()])).exits(0).says("cannot be seen");
     assert!(!ran.stderr.contains("/proc"), "{ran:?}");
