@@ -6,6 +6,7 @@
 mod access;
 mod address;
 mod attempt;
+mod descriptor;
 mod diagnosis;
 mod failure;
 mod files;

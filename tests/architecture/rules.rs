@@ -92,6 +92,7 @@ pub(crate) const LAYERS: &[(&[&str], &[&str])] = &[
             "huge",
             "space",
             "key",
+            "descriptor",
             "open",
             "diagnosis",
             "foreign",
