@@ -56,8 +56,11 @@ pub(crate) enum Attempt {
 /// An operation on a file of shared memory that failed in another process.
 #[derive(Clone, Debug)]
 pub(crate) enum FileAttempt {
-    /// Give a file another name; the new one, absolute.
-    Link(PathBuf),
+    /// Give a file another name. The paths are absolute; `source` is `None` if a descriptor names the file.
+    Link {
+        source: Option<PathBuf>,
+        path: PathBuf,
+    },
     Open {
         /// Absolute, in the mount namespace of the process.
         path: PathBuf,
@@ -137,7 +140,7 @@ impl Attempt {
             Self::Control { id, command } => format!("cannot execute command {command} on segment {id}"),
             Self::NegativeId(id) => format!("cannot use segment {id}"),
             Self::File(FileAttempt::Open { path, .. }) => format!("cannot open {}", path_text(path)),
-            Self::File(FileAttempt::Link(path)) => format!("cannot create {}", path_text(path)),
+            Self::File(FileAttempt::Link { path, .. }) => format!("cannot create {}", path_text(path)),
             Self::File(FileAttempt::Remove(path)) => format!("cannot remove {}", path_text(path)),
             Self::File(FileAttempt::Resize { descriptor, .. }) => format!("cannot resize the file {descriptor}"),
             Self::File(FileAttempt::Map { descriptor, .. }) => format!("cannot map the file {descriptor}"),

@@ -4,6 +4,9 @@
 //! thread that enters the IPC namespace of that process. Hints are for the user who reads them, and so ask for the
 //! rights of this process.
 
+use std::os::fd::AsFd;
+use std::path::Path;
+
 use nix::errno::Errno;
 
 use super::access::{access_class, widened};
@@ -172,16 +175,26 @@ fn segment_of(system: &System, attempt: &Attempt) -> Option<Object> {
 fn explain_file_call(caller: &System, attempt: &Attempt, file: &FileAttempt, failure: SysError) -> Error {
     let mut error = explain(caller, attempt, failure);
     retain_general_hints(&mut error);
-    let (FileAttempt::Open { path, .. } | FileAttempt::Link(path) | FileAttempt::Remove(path)) = file else {
-        return error;
+    let path = match (failure.errno, file) {
+        (Errno::ENOENT | Errno::EPERM, FileAttempt::Link { source: Some(source), .. }) => source,
+        (_, FileAttempt::Open { path, .. } | FileAttempt::Link { path, .. } | FileAttempt::Remove(path)) => path,
+        _ => return error,
     };
     let name =
         path.strip_prefix(DEV_SHM).ok().and_then(|name| ObjectName::of_file(name.as_os_str().as_encoded_bytes()));
     match (failure.errno, name) {
         (Errno::ENOENT, Some(_)) => error.hint("list the objects", shmadm("list --posix")),
-        (Errno::EEXIST | Errno::EACCES | Errno::EPERM, Some(name)) => {
+        (Errno::EEXIST | Errno::EACCES | Errno::EPERM, Some(name)) if is_object(caller, path) => {
             error.hint("inspect it", shmadm("stat").arg(Ident::Name(name).typed()))
         }
         _ => error,
     }
+}
+
+/// Returns whether a path of the caller leads to a file that `stat` shows.
+fn is_object(caller: &System, path: &Path) -> bool {
+    let root = sys::refer_through(&caller.proc().join(caller.caller_thread()).join("root"));
+    let file = root.and_then(|root| sys::refer_below(root.as_fd(), path));
+    let stat = file.and_then(|file| sys::stat_file(file.as_fd()));
+    stat.is_ok_and(|stat| stat.is_regular() || stat.is_directory())
 }

@@ -20,6 +20,8 @@ use crate::sys;
 /// Permission to search a directory.
 const SEARCH: u16 = 1;
 const S_ISVTX: u32 = 0o1000;
+/// S_ISUID and S_ISGID.
+const SETID: u32 = 0o6000;
 /// The longest name of a file (NAME_MAX).
 const LONGEST_NAME: usize = 255;
 
@@ -56,7 +58,16 @@ pub(super) fn explain_file(system: &System, error: Error, attempt: &FileAttempt,
                 })
             }
         },
-        FileAttempt::Link(path) => {
+        FileAttempt::Link { source, path } => {
+            let error = match source {
+                Some(source) => explain_path(system, error, source, errno, |error, entry| {
+                    explain_source(system, error, entry, errno)
+                }),
+                None => error,
+            };
+            if error.cause.is_some() {
+                return error;
+            }
             explain_path(system, error, path, errno, |error, entry| match (errno, &entry.stat) {
                 (Errno::EEXIST, Some(stat)) => error
                     .cause(format!("the file exists (owner {}), and a link never replaces one", system.user(stat.uid))),
@@ -154,6 +165,27 @@ fn explain_open(system: &System, error: Error, entry: &Entry, flags: i32, errno:
         }
         (Errno::EPERM, _) => error.cause(DENIED),
         _ => explain_entry(system, error, entry, errno),
+    }
+}
+
+/// Adds why a file cannot be given another name, by `may_linkat`.
+fn explain_source(system: &System, error: Error, entry: &Entry, errno: Errno) -> Error {
+    match (errno, &entry.stat) {
+        (Errno::ENOENT, None) => explain_entry(system, error, entry, errno),
+        (Errno::EPERM, Some(stat)) if stat.is_directory() => error.cause("it is a directory, which has only one name"),
+        (Errno::EPERM, Some(stat)) => {
+            let is_owner = stat.uid == system.file_uid() || has_capability_over(system, stat, CAP_FOWNER) == Some(true);
+            let is_safe = stat.is_regular() && stat.mode & SETID == 0 && is_granted(system, stat, READ | WRITE);
+            if is_owner || is_safe || procfs::sysctl(system.proc(), "fs/protected_hardlinks") != Some(1) {
+                return error.cause(DENIED);
+            }
+            let why = describe_access(system, stat);
+            error.cause(format!(
+                "fs.protected_hardlinks is 1: another user's file must be a regular one without setuid and setgid that \
+                 the caller may read and write; {why}"
+            ))
+        }
+        _ => error,
     }
 }
 

@@ -173,8 +173,13 @@ impl Files {
                 let [flags] = sys::read_numbers(thread, raw[2]).ok()?;
                 open(int(raw[0]), raw[1], i32::try_from(flags).ok()?)?
             }
-            CallName::Link => FileAttempt::Link(path(libc::AT_FDCWD, raw[1])?),
-            CallName::Linkat => FileAttempt::Link(path(int(raw[2]), raw[3])?),
+            CallName::Link => {
+                FileAttempt::Link { source: path(libc::AT_FDCWD, raw[0]), path: path(libc::AT_FDCWD, raw[1])? }
+            }
+            CallName::Linkat => {
+                let source = path(int(raw[0]), raw[1]).filter(|_| int(raw[4]) & libc::AT_EMPTY_PATH == 0);
+                FileAttempt::Link { source, path: path(int(raw[2]), raw[3])? }
+            }
             CallName::Unlink => FileAttempt::Remove(path(libc::AT_FDCWD, raw[0])?),
             CallName::Unlinkat if int(raw[2]) & libc::AT_REMOVEDIR == 0 => {
                 FileAttempt::Remove(path(int(raw[0]), raw[1])?)

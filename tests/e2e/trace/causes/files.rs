@@ -75,6 +75,8 @@ fn names_are_missing_or_taken() {
             "hint: inspect it: `shmadm stat /x`"
         ]
     );
+    // The new name is not the missing one.
+    assert_eq!(explained("link('/dev/shm/none', '/dev/shm/y')"), [MISSING, LIST]);
     symlink("x", "/dev/shm/link").unwrap();
     let cause = "cause: the name is a symbolic link, which O_NOFOLLOW does not follow";
     assert_eq!(explained(&open("link", "0400000")), [cause]);
@@ -122,6 +124,26 @@ fn modes_are_explained_to_the_traced_user() {
         assert_eq!(explained_to_nobody(&open("d/x", "0102")), [cause]);
         assert_eq!(explained_of(&[&AS_NOBODY[..], &["unlink", "/dev/shm/d/y"]].concat()), [cause]);
     }
+}
+
+#[apply(test)]
+#[requires(Root, Program(&["perl"]), Program(&["setpriv"]))]
+fn a_link_to_a_file_of_another_user_requires_access_to_it() {
+    file("x", 0o644);
+    std::fs::create_dir("/dev/shm/directory").unwrap();
+    let link = |name: &str| format!("link('/dev/shm/{name}', '/dev/shm/y')");
+    let mode = "mode 0644, owner root:root: user nobody (other) has read access only";
+    if std::fs::read_to_string("/proc/sys/fs/protected_hardlinks").unwrap().trim() == "1" {
+        let rule = "fs.protected_hardlinks is 1: another user's file must be a regular one without setuid and setgid";
+        assert_eq!(
+            explained_to_nobody(&link("x")),
+            [
+                &*format!("cause: {rule} that the caller may read and write; {mode}"),
+                "hint: inspect it: `shmadm stat /x`"
+            ]
+        );
+    }
+    assert_eq!(explained(&link("directory"))[0], "cause: it is a directory, which has only one name");
 }
 
 #[apply(test)]
