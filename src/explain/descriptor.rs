@@ -4,6 +4,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
+use nix::fcntl::AT_FDCWD;
 use nix::libc;
 
 use super::access::{DENIED, WRITE_SEALS, seal_cause};
@@ -20,7 +21,7 @@ pub(super) fn explain_resize(system: &System, error: Error, descriptor: i32, siz
     let link = descriptor_link(system, descriptor);
     let space = || sys::file_system(sys::refer_through(&link).ok()?.as_fd()).ok()?;
     match errno {
-        Errno::EBADF if access.is_none() => error.cause(format!("{descriptor} is not an open descriptor")),
+        Errno::EBADF if access.is_none() => error.cause(why_bad(&link, descriptor)),
         Errno::EINVAL if size < 0 => error.cause("the size is negative"),
         Errno::EINVAL | Errno::EBADF if access != Some(Access::ReadWrite) => {
             error.cause(format!("descriptor {descriptor} is not open for writing"))
@@ -52,7 +53,7 @@ pub(super) fn explain_map(
     let writes = protection & libc::PROT_WRITE != 0 && flags & libc::MAP_TYPE != libc::MAP_PRIVATE;
     let access = procfs::descriptor_access(system.proc(), system.caller_thread(), descriptor);
     match errno {
-        Errno::EBADF => error.cause(format!("{descriptor} is not an open descriptor")),
+        Errno::EBADF => error.cause(why_bad(&descriptor_link(system, descriptor), descriptor)),
         Errno::EINVAL if size == 0 => error.cause("the length is 0, and an empty range cannot be mapped"),
         Errno::EINVAL if flags & libc::MAP_TYPE == 0 => {
             error.cause("the flags contain neither MAP_SHARED nor MAP_PRIVATE")
@@ -70,6 +71,14 @@ pub(super) fn explain_map(
             error.cause(denial(&descriptor_link(system, descriptor), seals, otherwise))
         }
         _ => explain_mapping_limit(system, error, sys::Address::Any, size, errno),
+    }
+}
+
+/// Returns why a descriptor cannot be used (EBADF).
+fn why_bad(link: &Path, descriptor: i32) -> String {
+    match sys::is_path_descriptor(AT_FDCWD, link.as_os_str()) {
+        true => format!("descriptor {descriptor} was opened with O_PATH, which allows neither reading nor writing"),
+        false => format!("{descriptor} is not an open descriptor"),
     }
 }
 

@@ -163,6 +163,11 @@ fn a_file_of_another_user_in_a_sticky_directory_is_protected() {
 fn sizes_require_a_writable_descriptor_and_the_limit() {
     file("x", 0o600);
     assert_eq!(explained(&(open("x", "0") + "truncate(F, 5)")), ["cause: descriptor 3 is not open for writing"]);
+    // O_PATH, then ftruncate and mmap.
+    let calls = [libc::SYS_ftruncate, libc::SYS_mmap].map(|number| format!("syscall({number}, "));
+    let script = format!("{}{}3, 5); {}0, 4096, 1, 1, 3, 0)", open("x", "010000000"), calls[0], calls[1]);
+    let cause = "cause: descriptor 3 was opened with O_PATH, which allows neither reading nor writing";
+    assert_eq!(explained(&script), [cause; 2]);
     let script = "$SIG{XFSZ} = 'IGNORE'; ".to_owned() + &open("x", "2") + "truncate(F, 5000)";
     let limited = ["sh", "-c", "ulimit -f 1; exec \"$@\"", "sh"];
     assert_eq!(explained_by(&limited, &script), ["cause: the size exceeds RLIMIT_FSIZE, 512 bytes"]);
