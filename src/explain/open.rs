@@ -69,8 +69,9 @@ pub(super) fn explain_file(system: &System, error: Error, attempt: &FileAttempt,
                 return error;
             }
             explain_path(system, error, path, errno, |error, entry| match (errno, &entry.stat) {
-                (Errno::EEXIST, Some(stat)) => error
-                    .cause(format!("the file exists (owner {}), and a link never replaces one", system.user(stat.uid))),
+                (Errno::EEXIST, Some(stat)) => {
+                    error.cause(format!("{}, and a link never replaces one", describe_existing(system, stat)))
+                }
                 (Errno::ENOENT, _) => error,
                 _ => explain_entry(system, error, entry, errno),
             })
@@ -132,13 +133,19 @@ fn explain_path(
     explain(error, &Entry { directory_path, directory, directory_stat, name, stat })
 }
 
+/// Returns that a file exists, and what it is if it is not a regular one.
+fn describe_existing(system: &System, stat: &FileStat) -> String {
+    let kind = if stat.is_regular() { "" } else { &format!(" and is {}", stat.kind().noun()) };
+    format!("the file exists{kind} (owner {})", system.user(stat.uid))
+}
+
 fn explain_open(system: &System, error: Error, entry: &Entry, flags: i32, errno: Errno) -> Error {
     let path = path_text(entry.directory_path);
     let creates = flags & libc::O_CREAT != 0;
     match (errno, &entry.stat) {
         (Errno::ENOENT, _) if creates => error,
         (Errno::EEXIST, Some(stat)) => {
-            error.cause(format!("the file exists (owner {}), and O_EXCL requires a new one", system.user(stat.uid)))
+            error.cause(format!("{}, and O_EXCL requires a new one", describe_existing(system, stat)))
         }
         (Errno::ELOOP, Some(stat)) if stat.kind() == FileKind::SymbolicLink && flags & libc::O_NOFOLLOW != 0 => {
             error.cause("the name is a symbolic link, which O_NOFOLLOW does not follow")

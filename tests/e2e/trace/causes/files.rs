@@ -78,6 +78,14 @@ fn names_are_missing_or_taken() {
     // The new name is not the missing one.
     assert_eq!(explained("link('/dev/shm/none', '/dev/shm/y')"), [MISSING, LIST]);
     symlink("x", "/dev/shm/link").unwrap();
+    nix::unistd::mkfifo("/dev/shm/fifo", nix::sys::stat::Mode::S_IRWXU).unwrap();
+    for (name, kind) in [("link", "a symbolic link"), ("fifo", "a FIFO")] {
+        // `stat` does not show these.
+        let cause = format!("cause: the file exists and is {kind} (owner {user}), and O_EXCL requires a new one");
+        assert_eq!(explained(&open(name, "0302")), [cause]);
+        let cause = format!("cause: the file exists and is {kind} (owner {user}), and a link never replaces one");
+        assert_eq!(explained(&format!("link('/dev/shm/new', '/dev/shm/{name}')")), [cause]);
+    }
     let cause = "cause: the name is a symbolic link, which O_NOFOLLOW does not follow";
     assert_eq!(explained(&open("link", "0400000")), [cause]);
     let long = "x".repeat(256);
