@@ -35,9 +35,7 @@ pub(super) fn end_of_addresses() -> usize {
 
 /// Adds why a segment could not be attached at an address that was rounded down to a page (SHM_RND).
 pub(super) fn explain_rounded_address(system: &System, error: Error, address: usize, size: u64) -> Error {
-    if let Some((Mapping { start, end, inode, .. }, name)) = mapped_at(system, address as u64, size) {
-        let name = name_mapping(&name, inode);
-        let cause = format!("the range overlaps a mapping of {name} at {start:#x}-{end:#x}");
+    if let Some(cause) = describe_overlap(system, address, size) {
         return error.cause(cause).with(suggest_any_address());
     }
     let misaligned = |(size, pages): &(u64, u64)| *pages > 0 && !(address as u64).is_multiple_of(*size);
@@ -51,6 +49,12 @@ pub(super) fn explain_rounded_address(system: &System, error: Error, address: us
     error
         .cause(format!("the range overlaps an existing mapping or exceeds the address space{huge}"))
         .with(suggest_any_address())
+}
+
+/// Returns which mapping of the caller a range overlaps, if one is found.
+pub(super) fn describe_overlap(system: &System, address: usize, size: u64) -> Option<String> {
+    let (Mapping { start, end, inode, .. }, name) = mapped_at(system, address as u64, size)?;
+    Some(format!("the range overlaps a mapping of {} at {start:#x}-{end:#x}", name_mapping(&name, inode)))
 }
 
 /// Returns the first mapping of the caller in a range, with its name. This process is not asked: its own attachment may have failed in

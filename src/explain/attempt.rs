@@ -73,8 +73,15 @@ pub(crate) enum FileAttempt {
         descriptor: i32,
         size: i64,
     },
+    /// Create a memfd.
+    CreateMemfd {
+        name_length: usize,
+        /// The flags of memfd_create(2).
+        flags: u32,
+    },
     Map {
         descriptor: i32,
+        address: usize,
         size: u64,
         /// The protection of mmap(2).
         protection: i32,
@@ -143,6 +150,7 @@ impl Attempt {
             Self::File(FileAttempt::Link { path, .. }) => format!("cannot create {}", path_text(path)),
             Self::File(FileAttempt::Remove(path)) => format!("cannot remove {}", path_text(path)),
             Self::File(FileAttempt::Resize { descriptor, .. }) => format!("cannot resize the file {descriptor}"),
+            Self::File(FileAttempt::CreateMemfd { .. }) => "cannot create a memfd".to_owned(),
             Self::File(FileAttempt::Map { descriptor, .. }) => format!("cannot map the file {descriptor}"),
         }
     }

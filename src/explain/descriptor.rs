@@ -1,4 +1,4 @@
-//! Why a call on a descriptor of a file of shared memory failed.
+//! Why a call on a descriptor of a file of shared memory failed, or one that returns a descriptor without a path.
 
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -8,25 +8,31 @@ use nix::fcntl::AT_FDCWD;
 use nix::libc;
 
 use super::access::{DENIED, WRITE_SEALS, seal_cause};
+use super::address::describe_overlap;
+use super::attempt::FileAttempt;
 use super::memory::explain_mapping_limit;
 use super::space::{explain_file_size, explain_full_directory};
 use crate::error::Error;
 use crate::model::{Access, Seal};
 use crate::procfs;
 use crate::query::System;
-use crate::sys::{self, Opening};
+use crate::sys::{self, Address, FileSystem, Opening};
+
+/// The longest name of a memfd: the longest name of a file, less `memfd:`.
+const LONGEST_MEMFD: usize = 249;
+const MEMFD_FLAGS: u32 =
+    libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING | libc::MFD_HUGETLB | libc::MFD_NOEXEC_SEAL | libc::MFD_EXEC;
 
 pub(super) fn explain_resize(system: &System, error: Error, descriptor: i32, size: i64, errno: Errno) -> Error {
     let access = procfs::descriptor_access(system.proc(), system.caller_thread(), descriptor);
     let link = descriptor_link(system, descriptor);
-    let space = || sys::file_system(sys::refer_through(&link).ok()?.as_fd()).ok()?;
     match errno {
         Errno::EBADF if access.is_none() => error.cause(why_bad(&link, descriptor)),
         Errno::EINVAL if size < 0 => error.cause("the size is negative"),
         Errno::EINVAL | Errno::EBADF if access != Some(Access::ReadWrite) => {
             error.cause(format!("descriptor {descriptor} is not open for writing"))
         }
-        Errno::EINVAL | Errno::EFBIG => explain_file_size(system, error, size.unsigned_abs(), space(), errno),
+        Errno::EINVAL | Errno::EFBIG => explain_file_size(system, error, size.unsigned_abs(), space_of(&link), errno),
         Errno::EPERM => {
             let shrinks = sys::refer_through(&link).and_then(|file| sys::stat_file(file.as_fd()));
             let shrinks = shrinks.is_ok_and(|stat| size.unsigned_abs() < stat.size);
@@ -41,19 +47,30 @@ pub(super) fn explain_resize(system: &System, error: Error, descriptor: i32, siz
     }
 }
 
-pub(super) fn explain_map(
-    system: &System,
-    error: Error,
-    descriptor: i32,
-    size: u64,
-    protection: i32,
-    flags: i32,
-    errno: Errno,
-) -> Error {
+/// Adds why a memfd could not be created, in the order in which the kernel checks its arguments.
+pub(super) fn explain_memfd(error: Error, name_length: usize, flags: u32, errno: Errno) -> Error {
+    let huge_sizes = if flags & libc::MFD_HUGETLB == 0 { 0 } else { libc::MFD_HUGE_MASK << libc::MFD_HUGE_SHIFT };
+    match (errno, flags & !MEMFD_FLAGS & !huge_sizes) {
+        (Errno::EINVAL, 0) if name_length > LONGEST_MEMFD => {
+            error.cause(format!("the name has {name_length} bytes; the maximum is {LONGEST_MEMFD}"))
+        }
+        (Errno::EINVAL, unknown) if unknown != 0 => {
+            error.cause(format!("the kernel has no flag {unknown:#x} of memfd_create"))
+        }
+        _ => error,
+    }
+}
+
+pub(super) fn explain_map(system: &System, error: Error, attempt: &FileAttempt, errno: Errno) -> Error {
+    let FileAttempt::Map { descriptor, address, size, protection, flags } = *attempt else { return error };
+    let link = descriptor_link(system, descriptor);
     let writes = protection & libc::PROT_WRITE != 0 && flags & libc::MAP_TYPE != libc::MAP_PRIVATE;
     let access = procfs::descriptor_access(system.proc(), system.caller_thread(), descriptor);
     match errno {
-        Errno::EBADF => error.cause(why_bad(&descriptor_link(system, descriptor), descriptor)),
+        Errno::EBADF => error.cause(why_bad(&link, descriptor)),
+        Errno::EINVAL if flags & libc::MAP_HUGETLB != 0 && space_of(&link).is_none_or(|space| !space.is_huge) => {
+            error.cause("MAP_HUGETLB requires a file on hugetlbfs")
+        }
         Errno::EINVAL if size == 0 => error.cause("the length is 0, and an empty range cannot be mapped"),
         Errno::EINVAL if flags & libc::MAP_TYPE == 0 => {
             error.cause("the flags contain neither MAP_SHARED nor MAP_PRIVATE")
@@ -68,9 +85,20 @@ pub(super) fn explain_map(
             let seals: &[Seal] = if writes { WRITE_SEALS } else { &[] };
             let executes = protection & libc::PROT_EXEC != 0;
             let otherwise = if executes { "the file system is mounted with noexec" } else { DENIED };
-            error.cause(denial(&descriptor_link(system, descriptor), seals, otherwise))
+            error.cause(denial(&link, seals, otherwise))
         }
-        _ => explain_mapping_limit(system, error, sys::Address::Any, size, errno),
+        Errno::EEXIST => match describe_overlap(system, address, size) {
+            Some(cause) => error.cause(cause),
+            None => error,
+        },
+        Errno::EOPNOTSUPP if flags & libc::MAP_SYNC != 0 => {
+            error.cause("MAP_SYNC requires a file in persistent memory (DAX)")
+        }
+        _ => {
+            let is_fixed = flags & (libc::MAP_FIXED | libc::MAP_FIXED_NOREPLACE) != 0;
+            let address = if is_fixed { Address::Exact(address) } else { Address::Any };
+            explain_mapping_limit(system, error, address, size, errno)
+        }
     }
 }
 
@@ -85,6 +113,10 @@ fn why_bad(link: &Path, descriptor: i32) -> String {
 /// Returns the link that leads to the file of a descriptor of the caller.
 fn descriptor_link(system: &System, descriptor: i32) -> PathBuf {
     system.proc().join(system.caller_thread()).join(format!("fd/{descriptor}"))
+}
+
+fn space_of(link: &Path) -> Option<FileSystem> {
+    sys::file_system(sys::refer_through(link).ok()?.as_fd()).ok()?
 }
 
 /// Returns why EPERM: a seal of the file, or `otherwise` if it has none of those that forbid the call. `link` leads to

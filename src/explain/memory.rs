@@ -79,6 +79,11 @@ fn explain_address_space(system: &System, error: Error, address: Address, size: 
     if size >= end {
         return error.cause(format!("its size, {}, exceeds the address space of a process, {}", Size(size), Size(end)));
     }
+    if let Address::Exact(address) | Address::Rounded(address) = address
+        && (address as u64).saturating_add(size) > end
+    {
+        return error.cause("the range is outside of the address space of a process").with(suggest_any_address());
+    }
     let limit = caller_limit(system, Resource::RLIMIT_AS).filter(|limit| *limit != u64::MAX);
     if let (Some(limit), Some(used)) = (limit, procfs::address_space(proc, thread))
         && used.saturating_add(size) > limit

@@ -9,7 +9,7 @@ use nix::libc;
 
 use super::access::{DENIED, READ, TOO_MANY_FILES, WRITE, name_access};
 use super::attempt::FileAttempt;
-use super::descriptor::{explain_map, explain_resize};
+use super::descriptor::{explain_map, explain_memfd, explain_resize};
 use super::space::explain_full_directory;
 use crate::error::Error;
 use crate::model::{FileKind, FileStat, Mode, path_text};
@@ -41,23 +41,21 @@ pub(super) fn explain_file(system: &System, error: Error, attempt: &FileAttempt,
         Errno::ENOSYS => return error.cause("a seccomp filter denies the call, or the kernel does not have it"),
         Errno::ENFILE => return error.cause(TOO_MANY_FILES),
         Errno::EFAULT => return error.cause("the address of the path is not in the memory of the process"),
+        Errno::EMFILE => {
+            return error.cause(match caller_limit(system, Resource::RLIMIT_NOFILE) {
+                Some(limit) => format!("all {limit} descriptors of the process are in use (RLIMIT_NOFILE)"),
+                None => "all descriptors of the process are in use (RLIMIT_NOFILE)".to_owned(),
+            });
+        }
         _ => {}
     }
     match attempt {
-        FileAttempt::Open { path, flags } => match errno {
-            Errno::EMFILE => error.cause(match caller_limit(system, Resource::RLIMIT_NOFILE) {
-                Some(limit) => format!("all {limit} descriptors of the process are in use (RLIMIT_NOFILE)"),
-                None => "all descriptors of the process are in use (RLIMIT_NOFILE)".to_owned(),
-            }),
-            _ => {
-                // The path of a file without a name is that of its directory.
-                let is_unnamed = flags & libc::O_TMPFILE == libc::O_TMPFILE;
-                let path = if is_unnamed { &path.join("unnamed") } else { path };
-                explain_path(system, error, path, errno, |error, entry| {
-                    explain_open(system, error, entry, *flags, errno)
-                })
-            }
-        },
+        FileAttempt::Open { path, flags } => {
+            // The path of a file without a name is that of its directory.
+            let is_unnamed = flags & libc::O_TMPFILE == libc::O_TMPFILE;
+            let path = if is_unnamed { &path.join("unnamed") } else { path };
+            explain_path(system, error, path, errno, |error, entry| explain_open(system, error, entry, *flags, errno))
+        }
         FileAttempt::Link { source, path } => {
             let error = match source {
                 Some(source) => explain_path(system, error, source, errno, |error, entry| {
@@ -80,9 +78,8 @@ pub(super) fn explain_file(system: &System, error: Error, attempt: &FileAttempt,
             explain_path(system, error, path, errno, |error, entry| explain_remove(system, error, entry, errno))
         }
         FileAttempt::Resize { descriptor, size } => explain_resize(system, error, *descriptor, *size, errno),
-        FileAttempt::Map { descriptor, size, protection, flags } => {
-            explain_map(system, error, *descriptor, *size, *protection, *flags, errno)
-        }
+        FileAttempt::CreateMemfd { name_length, flags } => explain_memfd(error, *name_length, *flags, errno),
+        FileAttempt::Map { .. } => explain_map(system, error, attempt, errno),
     }
 }
 

@@ -186,8 +186,12 @@ impl Files {
             }
             CallName::Ftruncate => FileAttempt::Resize { descriptor: int(raw[0]), size: raw[1].cast_signed() },
             CallName::Mmap => {
-                let (protection, flags) = (int(raw[2]), int(raw[3]));
-                FileAttempt::Map { descriptor: int(raw[4]), size: raw[1], protection, flags }
+                let (address, protection, flags) = (usize::try_from(raw[0]).ok()?, int(raw[2]), int(raw[3]));
+                FileAttempt::Map { descriptor: int(raw[4]), address, size: raw[1], protection, flags }
+            }
+            CallName::MemfdCreate => {
+                let name_length = sys::read_string(thread, raw[0]).ok()?.len();
+                FileAttempt::CreateMemfd { name_length, flags: int(raw[1]).cast_unsigned() }
             }
             _ => return None,
         };

@@ -275,6 +275,8 @@ fn an_address_is_unaligned_or_occupied() {
     let overlaps = format!("cause: the range overlaps a mapping of segment {id} at 0x200000000-0x200001000");
     assert_eq!(explained(&[&shmat(id, at, 0), &shmat(id, at, 0)]), [&*overlaps]);
     assert_eq!(explained(&[&shmat(id, at, 0), &shmat(id, at + 0x123, libc::SHM_RND)]), [&*overlaps]);
+    let outside = "cause: the range is outside of the address space of a process";
+    assert_eq!(explained(&[&shmat(id, 0xf << 60, 0)]), [outside]);
     assert_eq!(explained(&[&shmat(id, 0, libc::SHM_REMAP)]), ["cause: SHM_REMAP requires an address, which is NULL"]);
 }
 

@@ -216,8 +216,22 @@ fn seals_and_flags_of_a_mapping_are_named() {
         ("truncate, $f, 9", "its seal F_SEAL_SHRINK forbids it"),
         ("map, 0, 4096, 3, 1, $f, 0", "its seal F_SEAL_WRITE forbids it"),
         ("map, 0, 4096, 1, 0, $f, 0", "the flags contain neither MAP_SHARED nor MAP_PRIVATE"),
+        ("map, 0, 4096, 1, 0x40001, $f, 0", "MAP_HUGETLB requires a file on hugetlbfs"),
+        ("map, 0, 4096, 1, 0x80003, $f, 0", "MAP_SYNC requires a file in persistent memory (DAX)"),
+        (
+            "map, 1 << 33, 4096, 1, 0x100001, $f, 0); syscall(map, 1 << 33, 4096, 1, 0x100001, $f, 0",
+            "the range overlaps a mapping of /memfd:m (deleted) at 0x200000000-0x200001000",
+        ),
+        ("map, 0xf << 60, 4096, 1, 0x11, $f, 0", "the range is outside of the address space of a process"),
     ] {
         assert_eq!(explained(&sealed(call)), [format!("cause: {cause}")], "{call}");
+    }
+    for (arguments, cause) in [
+        ("my $n = 'x' x 250, 0", "the name has 250 bytes; the maximum is 249"),
+        ("my $n = 'm', 0x41", "the kernel has no flag 0x40 of memfd_create"),
+    ] {
+        let call = format!("syscall({}, {arguments})", libc::SYS_memfd_create);
+        assert_eq!(explained(&call), [format!("cause: {cause}")]);
     }
 }
 
