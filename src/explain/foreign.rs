@@ -32,11 +32,16 @@ pub(crate) fn explain_call_of(
 ) -> Option<Error> {
     let caller = system.of_caller(pid, thread)?;
     if let Attempt::File(file) = attempt {
-        let mounts = |process: &str| procfs::mount_namespace_of(system.proc(), process);
-        let is_other = mounts(caller.caller_thread()) != mounts("thread-self");
-        let error = explain_file_call(&caller, attempt, file, failure);
-        // A /dev/shm is found only by a process.
-        return Some(if is_other { in_namespace_of(error, pid, None) } else { error });
+        let mut error = explain_file_call(&caller, attempt, file, failure);
+        return Some(match shares_files(&caller) {
+            Some(true) => error,
+            // A /dev/shm is found only by a process.
+            Some(false) => in_namespace_of(error, pid, None),
+            None => {
+                error.hints.retain(|hint| hint.command.is_none());
+                error
+            }
+        });
     }
     let user = system.renewed();
     let number = procfs::namespace_of(system.proc(), caller.caller_thread());
@@ -44,7 +49,8 @@ pub(crate) fn explain_call_of(
         return Some(explain_segment_call(&caller, &user, attempt, failure));
     }
     let Ok(namespace) = procfs::open_namespace(system.proc(), caller.caller_thread(), number) else {
-        return Some(in_namespace_of(unknown(attempt, failure, None), pid, number));
+        // Nor can a command enter it.
+        return Some(Error { hints: Vec::new(), ..unknown(attempt, failure, None) });
     };
     let explained = sys::in_ipc_namespace(&namespace, move || {
         let (mut caller, mut user) = (caller, user);
@@ -60,10 +66,22 @@ pub(crate) fn explain_call_of(
     })
 }
 
+/// Returns whether a path leads the caller to the same file as this process: in the same mount namespace and below the
+/// same root. `None` if /proc does not show it.
+fn shares_files(caller: &System) -> Option<bool> {
+    let view = |process: &str| {
+        let root = sys::refer_through(&caller.proc().join(process).join("root")).ok()?;
+        let mounts = procfs::mount_namespace_of(caller.proc(), process)?;
+        Some((mounts, sys::mount_id(root.as_fd()), sys::stat_file(root.as_fd()).ok()?.file))
+    };
+    Some(view(caller.caller_thread())? == view("thread-self")?)
+}
+
 /// Returns the error for a process whose IPC namespace cannot be entered.
 fn unknown(attempt: &Attempt, failure: SysError, denied: Option<SysError>) -> Error {
     let why = match denied {
-        Some(SysError { errno: Errno::EPERM, .. }) | None => "this requires CAP_SYS_ADMIN".to_owned(),
+        Some(SysError { errno: Errno::EPERM, .. }) => "this requires CAP_SYS_ADMIN".to_owned(),
+        None => "/proc does not show it to you".to_owned(),
         Some(error) => error.to_string(),
     };
     let error = Error::failed_call(attempt.message(), failure);

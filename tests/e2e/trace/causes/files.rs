@@ -6,7 +6,7 @@ use nix::libc;
 
 use super::diagnoses;
 use crate::actor::CallRequest;
-use crate::support::{NOBODY, finish, mount_tmpfs_on, shmadm};
+use crate::support::{NOBODY, finish, mount_tmpfs, mount_tmpfs_on, shmadm};
 use crate::trace::{performing, trace};
 
 /// Traces a Perl script, and returns the causes and hints of its failed calls on objects.
@@ -249,6 +249,18 @@ fn a_file_system_is_full_or_read_only() {
     assert_eq!(explained_of(&[env!("CARGO_BIN_EXE_shmadm"), "create", "/x"]), full);
     mount_tmpfs_on("/dev/shm", Some("ro"));
     assert_eq!(explained(&open("x", "0102")), ["cause: /dev/shm is mounted read-only"]);
+}
+
+#[apply(test)]
+#[requires(Root, Program(&["perl"]))]
+fn commands_for_a_process_with_another_root_name_it() {
+    mount_tmpfs(None);
+    std::fs::create_dir_all("/mnt/dev/shm").unwrap();
+    std::fs::write("/mnt/dev/shm/x", "").unwrap();
+    let lines = explained(&format!("chroot('/mnt'); {}{}", open("x", "0302"), open("y", "2")));
+    for (line, command) in [(&lines[1], "stat /x"), (&lines[3], "list --posix")] {
+        assert!(line.contains(": `shmadm --ns ") && line.ends_with(&format!(" {command}`")), "{lines:?}");
+    }
 }
 
 #[apply(test)]

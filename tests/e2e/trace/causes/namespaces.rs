@@ -1,5 +1,7 @@
 //! Calls in other IPC and user namespaces.
 
+use std::os::unix::fs::PermissionsExt;
+
 use super::{diagnoses, shmget};
 use crate::actor::{Line, Request};
 use crate::oracle::{self, Attached};
@@ -26,6 +28,24 @@ fn a_namespace_that_cannot_be_entered_is_not_guessed_about() {
             &*list
         ]
     );
+}
+
+#[apply(test)]
+#[requires(Root, Program(&["perl"]))]
+fn no_command_is_printed_for_a_process_that_proc_hides() {
+    // /proc/PID/ns of a program that its user cannot read is root's.
+    let directory = tempfile::tempdir_in("/tmp").unwrap();
+    let perl = directory.path().join("perl");
+    std::fs::copy("/usr/bin/perl", &perl).unwrap();
+    for path in [directory.path(), &perl] {
+        std::fs::set_permissions(path, PermissionsExt::from_mode(0o711)).unwrap();
+    }
+    let _segment = oracle::create(5, 4096, 0o600);
+    let mut command = shmadm_as(NOBODY);
+    let calls = "shmget(6, 0, 0); shmget(5, 4096, 0600)";
+    let ran = finish(command.arg("trace").arg("--").arg(&perl).args(["-e", calls]));
+    let cause = "cause: unknown: its IPC namespace cannot be entered from here: /proc does not show it to you";
+    assert_eq!(diagnoses(&ran), ["cause: no segment in this IPC namespace has this key", cause]);
 }
 
 #[apply(test)]
