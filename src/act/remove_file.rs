@@ -28,7 +28,7 @@ use super::remove::{Cleaned, KeepReason, Removal, Removed, UseEvidence};
 use super::remove_failure::Failure;
 use crate::error::Error;
 use crate::explain::missing_file;
-use crate::model::{FileId, FileStat, Needs, Object, ObjectName, Outcome, Posix, escape_invalid_utf8};
+use crate::model::{FileId, FileStat, Ident, Needs, Object, ObjectName, Outcome, Posix, escape_invalid_utf8};
 use crate::query::{
     CAP_FOWNER, ObjectDirectory, System, add_users, has_capability_over, lookup, needed_by, some_are_in_flight,
     wait_for_exiting_users, with_users,
@@ -251,7 +251,15 @@ pub(super) fn may_unlink(directory: &ObjectDirectory, seen: &Posix, system: &Sys
 /// Returns the object that a report lists, if it has not changed since.
 pub(crate) fn find_listed(system: &System, listed: &Object, needs: Needs) -> Result<Object, Error> {
     let ident = listed.ident();
-    let now = lookup(system, ident.clone(), needs)?.ok_or_else(|| missing_file(&ident))?;
+    let name = listed.posix().name.as_ref().map(ObjectName::as_str);
+    // It stands for a byte that is not valid UTF-8, unless the name has it.
+    let by_file = match name {
+        Some(name) if name.contains("\\x") => lookup(system, Ident::File(listed.posix().file()), needs)?,
+        _ => None,
+    };
+    let by_file = by_file.filter(|found| found.posix().name.as_ref().map(ObjectName::as_str) == name);
+    let by_name = || lookup(system, ident.clone(), needs)?.ok_or_else(|| missing_file(&ident));
+    let now = by_file.map_or_else(by_name, Ok)?;
     if now.mode != listed.mode || !now.posix().stat.is_as_recorded(&listed.posix().stat) {
         return Err(Failure::Changed.explain(system, listed));
     }

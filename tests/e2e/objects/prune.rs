@@ -1,7 +1,10 @@
 //! `prune` of POSIX objects: what no process uses, and never what a program keeps.
 
+use std::ffi::OsStr;
 use std::fs::{File, Permissions};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -292,6 +295,17 @@ fn rm_removes_what_a_dry_run_has_listed_unless_it_has_changed() {
         (oracle::stat(id).is_none(), names()),
         (true, vec!["torch_4194304_1_2".to_owned(), "torch_4194304_1_3".to_owned()])
     );
+}
+
+#[apply(test)]
+fn a_listed_name_that_is_not_utf8_is_found_by_its_inode() {
+    std::fs::write(Path::new("/dev/shm").join(OsStr::from_bytes(b"x\xff")), "").unwrap();
+    let report = run([&ALL[..], &["--dry-run", "--json"]].concat()).exits(0);
+    assert_eq!(report.json()["removed"][0]["name"], "/x\\xff");
+    // It has the name by which the other one is listed.
+    create("x\\xff", 4096);
+    run_with_input(["rm", "--from", "-"], report.stdout.as_bytes()).exits(0);
+    assert_eq!(names(), ["x\\xff"]);
 }
 
 #[apply(test)]
