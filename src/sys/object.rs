@@ -100,10 +100,12 @@ pub(crate) fn file_system(file: BorrowedFd<'_>) -> Result<Option<FileSystem>, Er
     }))
 }
 
-/// Passes the name of each entry of a directory to `show`, except `.` and `..`.
+/// Passes the name of each entry of a directory to `show`, except `.` and `..`. Fails with EACCES for a descriptor that
+/// only refers to it (O_PATH), because the caller may not list it.
 pub(crate) fn each_name(directory: BorrowedFd<'_>, mut show: impl FnMut(&[u8])) -> Result<(), Errno> {
     for entry in Dir::read_from(directory).map_err(errno)? {
-        let entry = entry.map_err(errno)?;
+        let entry =
+            entry.map_err(|error| if error == rustix::io::Errno::BADF { Errno::EACCES } else { errno(error) })?;
         match entry.file_name().to_bytes() {
             b"." | b".." => {}
             name => show(name),

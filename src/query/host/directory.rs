@@ -41,7 +41,12 @@ impl ObjectDirectory {
 
     /// Opens a directory of the caller's mount namespace.
     pub(super) fn open(path: &Path, mnt_ns: Option<u64>, is_foreign: bool) -> Result<Self, QueryError> {
-        Self::check(path, sys::open_directory(path), "thread-self".to_owned(), mnt_ns, is_foreign)
+        let opened = match sys::open_directory(path) {
+            // Names in it can be looked up without the permission to list it.
+            Err(Errno::EACCES) => sys::refer_through(path),
+            opened => opened,
+        };
+        Self::check(path, opened, "thread-self".to_owned(), mnt_ns, is_foreign)
     }
 
     /// Opens a directory of a process, whose symbolic links could lead anywhere and are not followed.

@@ -31,6 +31,18 @@ fn objects_that_cannot_be_listed_are_unknown() {
 
 #[apply(test)]
 #[requires(Root)]
+fn objects_of_a_directory_that_cannot_be_listed_have_names() {
+    mount_tmpfs_on("/dev/shm", Some("mode=0711"));
+    std::fs::set_permissions(create("x", 4096), Permissions::from_mode(0o666)).unwrap();
+    for command in ["stat /x", "read /x", "who /x", "attach /x --for 1ms", "dump /x -o -"] {
+        finish(shmadm_as(NOBODY).args(command.split(' '))).exits(0);
+    }
+    let ran = finish(shmadm_as(NOBODY).args(["list", "--posix"])).exits(4);
+    ran.says("cannot list /dev/shm: Permission denied (EACCES, open)\n");
+}
+
+#[apply(test)]
+#[requires(Root)]
 fn objects_of_a_directory_on_disk_are_omitted_with_a_warning() {
     let disk = tempfile::tempdir_in("/var/tmp").unwrap();
     mount(Some(disk.path()), "/dev/shm", None::<&str>, MsFlags::MS_BIND, None::<&str>).unwrap();
