@@ -7,6 +7,7 @@ use super::remove_file::{check_directory, may_unlink};
 use crate::error::{Error, Kind, again, program, shmadm};
 use crate::explain::{
     OUTSIDE, describe_use, describe_users, file_in_use, missing_file, owner_or_root, why_unknown, with_directory_cause,
+    with_own_access_hint,
 };
 use crate::model::Object;
 use crate::query::{CAP_FOWNER, System, has_capability};
@@ -99,11 +100,9 @@ impl Failure {
             Self::NoLease(errno, call) => {
                 let error = refused("cannot determine whether it is in use").os(errno, call);
                 let error = error.cause(why_unknown(system, object, errno, call));
-                let error = if (errno, call) == (Errno::EACCES, "open") && system.is_caller(object.uid) {
-                    let set = shmadm("set").arg(ident.typed()).arg("--mode").arg("0600");
-                    error.hint("give yourself access", set)
-                } else {
-                    error
+                let error = match (errno, call) {
+                    (Errno::EACCES, "open") => with_own_access_hint(system, error, object),
+                    _ => error,
                 };
                 match check_directory(system, object) {
                     Ok(()) => error.hint("remove the name anyway", again("--force").on(ident.typed())),

@@ -141,7 +141,7 @@ pub(crate) fn cannot_open(system: &System, object: &Object, verb: &str, error: O
     };
     let error = Error::call(format!("cannot {verb} {ident}"), errno, "open").target(ident.argument());
     match errno {
-        Errno::EACCES => error.cause(not_permitted_to_open(system, object)),
+        Errno::EACCES => with_own_access_hint(system, error.cause(not_permitted_to_open(system, object)), object),
         Errno::EROFS => with_read_only_cause(system, error, object),
         // In /proc/PID/map_files, the only place where it can be opened.
         Errno::EPERM if object.posix().name.is_none() => error
@@ -153,6 +153,15 @@ pub(crate) fn cannot_open(system: &System, object: &Object, verb: &str, error: O
         }
         _ => error,
     }
+}
+
+/// Adds how the owner of an object gets access to it, if that is the caller.
+pub(crate) fn with_own_access_hint(system: &System, error: Error, object: &Object) -> Error {
+    if !system.is_caller(object.uid) {
+        return error;
+    }
+    let set = shmadm("set").arg(object.ident().typed()).arg("--mode").arg("0600");
+    error.hint("give yourself access", set)
 }
 
 /// Returns why the caller may not open an object, as a clause.

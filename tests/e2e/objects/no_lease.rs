@@ -288,6 +288,10 @@ fn an_object_that_its_owner_may_not_open_is_refused_with_its_mode() {
     assert!(!ran.stderr.contains("lease"), "{ran:?}");
     ran.says("cause: its mode is 0000 and its owner is ")
         .says("hint: give yourself access: `shmadm set /x --mode 0600`\n");
+    for command in ["read /x", "write /x --hex 00", "attach /x --for 1ms", "set /x --size 1"] {
+        let ran = finish(shmadm_as(NOBODY).args(command.split(' '))).exits(4);
+        ran.says("hint: give yourself access: `shmadm set /x --mode 0600`\n");
+    }
     finish(shmadm_as(NOBODY).args(["set", "/x", "--mode", "0600"])).exits(0);
     finish(shmadm_as(NOBODY).args(["rm", "/x"])).exits(0);
 }
