@@ -71,12 +71,12 @@ fn parse_address(text: &str) -> Result<usize, String> {
 }
 
 pub(crate) fn run(args: &AttachArgs, context: &mut Context) -> Result<Exit, Error> {
-    let address = args.address(context)?;
     let access = if args.read_only { Access::ReadOnly } else { Access::ReadWrite };
     let object = args.segment.resolve(context, Needs::empty())?;
     if args.address.is_some() && !object.is_segment() {
         return Err(usage_error("--address is only for segments"));
     }
+    let address = args.address(context)?;
     context.warn_of_lost_record(&object);
     warn_of_last_detach(context, &object);
     let interrupts = Interrupts::watch()?;

@@ -63,7 +63,7 @@ pub(super) fn lookup(
     if is_expected && stat.file.device == directory.device {
         return Ok(Some(object(system, directory, name.clone(), &stat, needs, Opening::InspectNow)));
     }
-    let noun = if stat.is_regular() { "another mount" } else { stat.kind().noun() };
+    let noun = if is_expected { "another mount" } else { stat.kind().noun() };
     Err(QueryError::NotAnObject(name.clone(), noun))
 }
 

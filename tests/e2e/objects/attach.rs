@@ -68,5 +68,7 @@ fn what_cannot_be_mapped_is_explained() {
     let ran = run(["attach", "/empty"]).exits(1);
     ran.says("cannot attach object /empty: Invalid argument (EINVAL, mmap)").says("shmadm set /empty --size 4096");
     run(["attach", "/empty", "--background"]).exits(1).says("its size is 0");
-    run(["attach", "/empty", "--address", "0x7f0000000000"]).exits(2).says("--address is only for segments");
+    for address in [&["0x7f0000000000"][..], &["0x123", "--round"]] {
+        run(["attach", "/empty", "--address"].iter().chain(address)).exits(2).says("--address is only for segments");
+    }
 }

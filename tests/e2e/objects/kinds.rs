@@ -8,7 +8,7 @@ use nix::unistd::mkfifo;
 
 use super::{create, file_id};
 use crate::actor::{Actor, Request};
-use crate::support::{NOBODY, finish, run, shmadm_as};
+use crate::support::{NOBODY, finish, mount_tmpfs_on, run, shmadm_as};
 
 /// Commands about an object; its name replaces `NAME`.
 const ABOUT_ONE: &[&[&str]] = &[
@@ -64,6 +64,13 @@ fn what_is_not_an_object_is_named() {
         }
     }
     assert_eq!(super::names().len(), kinds.len());
+}
+
+#[apply(test)]
+fn a_mount_on_a_directory_is_not_an_object() {
+    std::fs::create_dir("/dev/shm/mount").unwrap();
+    mount_tmpfs_on("/dev/shm/mount", None);
+    run(["stat", "/mount"]).exits(1).says("\"/mount\" is not a shared memory object: it is another mount\n");
 }
 
 #[apply(test)]
