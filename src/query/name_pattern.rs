@@ -5,6 +5,11 @@ use std::sync::OnceLock;
 use regex_lite::{Captures, Regex};
 use serde::Deserialize;
 
+use crate::model::enumerate;
+
+/// The groups of a pattern that mean something (products.toml).
+const GROUPS: [&str; 3] = ["pid", "unit", "lock"];
+
 /// A regular expression for a whole name, compiled when a name gets that far: the first or the last byte of a name
 /// excludes most rules.
 #[derive(Debug, Deserialize)]
@@ -33,9 +38,18 @@ impl From<String> for NamePattern {
 
 impl NamePattern {
     /// Compiles the expression, unless that was done before.
-    pub(super) fn regex(&self) -> Result<&Regex, &String> {
+    fn regex(&self) -> Result<&Regex, &String> {
         let compile = || Regex::new(&format!("^(?:{})$", self.text)).map_err(|error| error.to_string());
         self.regex.get_or_init(compile).as_ref()
+    }
+
+    /// Fails if the expression is invalid, or has a group that no rule has.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let mut names = self.regex()?.capture_names().flatten();
+        match names.find(|name| !GROUPS.contains(name)) {
+            Some(name) => Err(format!("unknown group \"{name}\": expected {}", enumerate(&GROUPS, "or"))),
+            None => Ok(()),
+        }
     }
 
     pub(super) fn captures<'name>(&self, name: &'name str) -> Option<Captures<'name>> {

@@ -2,7 +2,8 @@
 
 use std::sync::{Arc, LazyLock};
 
-use serde::Deserialize;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
 
 use super::name_pattern::NamePattern;
 use crate::model::{FileStat, Key, ObjectName};
@@ -11,6 +12,7 @@ use crate::model::{FileStat, Key, ObjectName};
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Product {
+    #[serde(deserialize_with = "not_empty")]
     pub(crate) id: Arc<str>,
     pattern: Option<NamePattern>,
     /// Whether only files on hugetlbfs are the program's.
@@ -47,6 +49,14 @@ pub(crate) struct Product {
 const fn decimal() -> u32 {
     10
 }
+
+fn not_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<str>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if text.is_empty() { Err(D::Error::custom("empty `id`")) } else { Ok(text.into()) }
+}
+
+/// The maximum of kernel.pid_max (PID_MAX_LIMIT of linux/threads.h).
+const MAX_PID: i32 = 1 << 22;
 
 impl Product {
     /// Parses a table of products, and checks the keys in it.
@@ -96,7 +106,7 @@ impl Product {
         let maker = found.name("pid").and_then(|pid| i32::from_str_radix(pid.as_str(), self.base).ok());
         Some(Recognized {
             product: self,
-            maker: maker.filter(|pid| *pid > 0),
+            maker: maker.filter(|pid| (1..=MAX_PID).contains(pid)),
             unit: found.name("unit").map(|unit| unit.as_str()),
             is_lock: found.name("lock").is_some(),
         })
@@ -124,9 +134,12 @@ impl Rules {
     /// Parses rules in the format of products.toml.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let own = Product::parse(text)?;
-        for Product { id, pattern, .. } in &own {
-            if let Some(Err(error)) = pattern.as_ref().map(NamePattern::regex) {
+        for Product { id, pattern, users, keys, .. } in &own {
+            if let Some(Err(error)) = pattern.as_ref().map(NamePattern::check) {
                 return Err(format!("{id}: {error}"));
+            }
+            if pattern.is_none() && users.is_empty() && keys.is_empty() {
+                return Err(format!("{id}: expected a pattern, users or keys"));
             }
         }
         Ok(Self { own })

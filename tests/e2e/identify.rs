@@ -83,11 +83,26 @@ fn rules_of_the_user_come_first() {
     let rules = rules.to_str().unwrap();
     let found = &identify(&["--rules", rules])[0];
     assert_fields(found, json!({ "product": "ours", "cleanup": "ours clean", "source": "the wiki", "what": null }));
+    // No pid is this large.
+    let path = create("torch_4194305_1_1", 4096);
+    assert_eq!(identify(&["/torch_4194305_1_1"])[0]["maker"], Value::Null);
+    std::fs::remove_file(path).unwrap();
     // Either of two patterns may match.
     std::fs::write(rules, "[[product]]\nid = \"ours\"\npattern = \"other|psm_.*\"\nsource = \"\"\n").unwrap();
     assert_eq!(identify(&["--rules", rules])[0]["product"], "ours");
     std::fs::write(rules, "[[product]]\nid = \"ours\"\nsource = \"\"\nkeys = [\"x\"]\n").unwrap();
     run(["identify", "--rules", rules]).exits(1).says("rules.toml: ours: invalid key \"x\"\n");
+    for (rule, problem) in [
+        ("id = \"\"\nsource = \"\"\npattern = \"x\"\n", "line 2: empty `id`\n"),
+        (
+            "id = \"ours\"\nsource = \"\"\npattern = \"x(?<foo>.)\"\n",
+            "ours: unknown group \"foo\": expected pid, unit or lock\n",
+        ),
+        ("id = \"ours\"\nsource = \"\"\n", "ours: expected a pattern, users or keys\n"),
+    ] {
+        std::fs::write(rules, format!("[[product]]\n{rule}")).unwrap();
+        run(["identify", "--rules", rules]).exits(1).says(&format!("rules.toml: {problem}"));
+    }
     std::fs::write(rules, "[[product]]\nname = 5\n").unwrap();
     run(["identify", "--rules", rules]).exits(1).says("rules.toml: line 2: unknown field `name`");
     std::fs::write(rules, "[[products]]\nid = \"ours\"\nsource = \"\"\n").unwrap();
