@@ -45,7 +45,7 @@ pub(crate) const MANUAL: Manual = Manual {
             [PID] precedes each call, or [PID:THREAD] if a thread other than the first made it. A call without a \
             result (?) did not return, will be repeated after a signal, or was denied by a seccomp filter with \
             SIGSYS.\n\n\
-            No other tracer, such as a debugger, can attach to a traced process. Calls of 32-bit programs are not \
+            No other tracer, such as a debugger, can attach to a traced process. 32-bit system calls are not \
             decoded; a warning names the process. A child that was started with CLONE_UNTRACED is not traced, and \
             its calls fail with ENOSYS.\n\n\
             Attaching can end a call that waits, such as epoll_wait(2) or semop(2), with EINTR, as stopping and \
@@ -120,7 +120,7 @@ pub(crate) fn run(args: &TraceArgs, context: &mut Context) -> Result<Exit, Error
             log.context.ui.status(&format!("tracing process {process}; Ctrl-C ends the trace"))
         }
         Observed::Foreign(process) => {
-            let message = format!("process {process} is a 32-bit process: its calls are not decoded");
+            let message = format!("process {process} makes 32-bit system calls, which are not decoded");
             log.context.ui.warning(&message);
         }
         Observed::Executed(process) => summary.forget_command(process),

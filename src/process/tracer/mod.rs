@@ -42,7 +42,7 @@ pub(crate) enum Observed {
     /// A process executes another program.
     Executed(i32),
     Call(TracedCall),
-    /// A process of a 32-bit program, whose calls are not decoded; once for each.
+    /// A process that makes 32-bit system calls, which are not decoded; once for each.
     Foreign(i32),
 }
 

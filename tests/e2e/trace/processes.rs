@@ -220,7 +220,7 @@ fn calls_of_other_architectures_are_named_once_and_not_decoded() {
         ]),
     );
     let ran = finish(&mut command).exits(0);
-    let supported = ran.stderr.contains("is a 32-bit process: its calls are not decoded");
+    let supported = ran.stderr.contains("makes 32-bit system calls, which are not decoded");
     assert_eq!(ran.stderr.matches("32-bit").count(), usize::from(supported), "{ran:?}");
     assert_eq!(calls(&ran).len(), 1);
 }
