@@ -69,6 +69,15 @@ impl<'a, R> Rows<'a, R> {
         if self.buffer.len() >= BUFFER_SIZE { self.flush(out) } else { Ok(()) }
     }
 
+    /// Writes rows, or keeps them until the end; the first rows of a table without moving them.
+    pub(crate) fn add_all(&mut self, out: &mut impl Write, rows: Vec<R>) -> io::Result<()> {
+        if self.format == Format::Table && self.kept.is_empty() {
+            self.kept = rows;
+            return Ok(());
+        }
+        rows.into_iter().try_for_each(|row| self.add(out, row))
+    }
+
     /// Begins another list of rows of a JSON report.
     pub(crate) fn begin_list(&mut self, name: &str, columns: &'a [&'static Column<R>]) {
         self.buffer.extend_from_slice(format!("],\"{name}\":[").as_bytes());
@@ -116,10 +125,7 @@ pub(crate) fn write_rows<R>(
     style: &TableStyle<'_>,
 ) -> io::Result<()> {
     let mut writer = Rows::begin(format, report, name, columns, style)?;
-    match format {
-        Format::Table => writer.kept = rows,
-        _ => rows.into_iter().try_for_each(|row| writer.add(out, row))?,
-    }
+    writer.add_all(out, rows)?;
     writer.end(out)
 }
 

@@ -54,11 +54,17 @@ pub(super) fn list(
     }
     let undetermined = count_undetermined(context, filter, &files);
     files.retain(|object| filter.matches(&context.system, object));
-    if !has_two_lists {
+    let (mut first, mut second) = if has_two_lists {
+        (segments, files)
+    } else if segments.is_empty() {
+        // Thousands of objects are not copied.
+        (files, Vec::new())
+    } else {
         segments.append(&mut files);
-    }
-    args.arrange(&mut segments, sort);
-    args.arrange(&mut files, sort);
+        (segments, files)
+    };
+    args.arrange(&mut first, sort);
+    args.arrange(&mut second, sort);
     let (format, report) = (context.format, NotListed { failed: context.failure_records(&failures) });
     let name = if has_segments { "segments" } else { "objects" };
     let mut rows = context.ui.write(|_| Rows::begin(format, &report, name, columns, style))?;
@@ -66,14 +72,14 @@ pub(super) fn list(
         stream(context, needs, filter, &mut rows)?;
     }
     context.ui.write(|out| {
-        segments.into_iter().try_for_each(|object| rows.add(out, object))?;
+        rows.add_all(out, first)?;
         if has_two_lists && !are_known {
             return rows.end_with_unknown(out, "objects");
         }
         if has_two_lists {
             rows.begin_list("objects", &file_columns);
         }
-        files.into_iter().try_for_each(|object| rows.add(out, object))?;
+        rows.add_all(out, second)?;
         rows.end(out)
     })?;
     if has_segments && !args.all_ns {
