@@ -114,8 +114,8 @@ pub(crate) fn report_omitted(context: &mut Context, filter: &Filter) -> Result<(
 
 /// Returns whether an object is in state unknown and the caller may take the lease that determines it.
 pub(crate) fn is_undetermined(system: &System, object: &Object) -> bool {
-    let may_lease = system.is_caller(object.uid) || system.uid() == 0;
-    !object.is_segment() && object.state == Some(State::Unknown) && may_lease
+    let may_lease = || system.is_caller(object.uid) || system.uid() == 0;
+    !object.is_segment() && object.state == Some(State::Unknown) && may_lease()
 }
 
 /// Suggests --probe for a number of objects that are undetermined, in a table.
