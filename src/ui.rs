@@ -65,7 +65,7 @@ pub(crate) struct Rendered {
 pub(crate) struct Ui {
     out: Out,
     quiet: bool,
-    /// Whether messages are omitted, because they would repeat or cover a screen.
+    /// Whether messages are omitted: they would cover a full-screen display, and each round would repeat them.
     is_muted: bool,
     color_out: bool,
     color_err: bool,
@@ -100,7 +100,7 @@ impl Ui {
         self
     }
 
-    /// Names the namespace of the command line for programs that do not know its number.
+    /// Sets a name for the namespace of `--ns` in hints at other programs, which do not accept its number.
     #[must_use]
     pub(crate) fn with_namespace_for_others(mut self, name: Option<OsString>) -> Self {
         self.hints.namespace_for_others = name;
@@ -176,7 +176,7 @@ impl Ui {
         Ok(stream.stdout.as_fd())
     }
 
-    /// Discards further output, after EPIPE of a write to the descriptor itself or another error that was reported.
+    /// Discards further output: a direct write to the descriptor has failed with EPIPE, or another error was reported.
     pub(crate) fn mark_closed(&mut self) {
         self.out.closed = true;
     }

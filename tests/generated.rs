@@ -216,13 +216,14 @@ fn sections(name: &str, is_main: bool) -> Roff {
     if let Some(manual) = manual {
         paragraph(&mut roff, manual.json);
     }
-    paragraph(
-        &mut roff,
-        "Every top-level object has \"schema\":1, and every key is always present, except where its description \
-         says otherwise; unknown values and events that never happened are null. Sizes are bytes, times RFC 3339 in \
-         UTC, durations seconds. Fields may be added; existing ones are never renamed, removed or retyped. A \
-         command that fails before it has a report prints {\"schema\":1,\"error\":{…}}.",
-    );
+    let failure = match command.is_none_or(|command| command.prints_json) {
+        true => " A command that fails before it has a report prints {\"schema\":1,\"error\":{…}}.",
+        false => "",
+    };
+    let general = "Every top-level object has \"schema\":1, and every key is always present, except where its \
+        description says otherwise; unknown values and events that never happened are null. Sizes are bytes, times \
+        RFC 3339 in UTC, durations seconds. Fields may be added; existing ones are never renamed, removed or retyped.";
+    paragraph(&mut roff, &format!("{general}{failure}"));
     roff.control("SH", ["NOTES"]);
     if let Some(manual) = manual {
         manual.notes.split("\n\n").for_each(|notes| paragraph(&mut roff, notes));

@@ -27,18 +27,18 @@ const SYNONYMS: [(&str, &str); 7] = [
     ("clean", "prune"),
 ];
 
-/// The commands that require a segment, with what their help explains.
+/// The commands that require a target, with the text of the hint at their help.
 const WITH_SEGMENT: [(&str, &str); 2] =
     [("rm", "see how segments and objects are removed"), ("read", "see how contents are read")];
 
 /// What an option of another program means.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Meaning {
-    /// Shared memory or everything. This program knows nothing else.
+    /// Selects shared memory or everything, which is the same here.
     Default,
     /// Another command of this program.
     Command(&'static str),
-    /// A segment, with what precedes it here. A plain number would be an id, so a key has `key:`.
+    /// A segment, and the prefix that its value gets here. A plain number is an id, so a key gets `key:`.
     Segment(&'static str),
     /// An option of this program without a value.
     Flag(&'static str),
@@ -71,7 +71,12 @@ fn foreign_options(command: &str) -> &'static [Foreign] {
         "who" => const { &[IPCS[0], IPCS[2], IPCS[3], IPCS[4]] },
         "attach" | "detach" | "dump" | "map" | "read" | "set" | "write" => SEGMENT,
         "prune" => &[('m', "shmems", Meaning::Default), ('a', "all", Meaning::Default)],
-        "rm" => &[('m', "shmem-id", Meaning::Segment("")), ('M', "shmem-key", KEY), ('a', "all", PRUNE)],
+        "rm" => &[
+            ('i', "id", Meaning::Segment("")),
+            ('m', "shmem-id", Meaning::Segment("")),
+            ('M', "shmem-key", KEY),
+            ('a', "all", PRUNE),
+        ],
         "create" => &[
             ('m', "shmems", Meaning::Default),
             ('M', "shmem", Meaning::Option("--size")),
@@ -104,7 +109,7 @@ pub(super) fn hint(error: &clap::Error, called: Option<&Command>, words: &[&str]
     if let (["help"], Some((_, name))) = (rest.as_slice(), synonym) {
         return Some(Hint::new("run this instead", shmadm(format!("help {name}"))));
     }
-    // Without a command, -M with a value is that of ipcmk, and without one that of lsipc.
+    // Without a command, `-M SIZE` is that of ipcmk, and `-M` that of lsipc.
     let has_size =
         |index: usize| rest[index].len() > 2 || rest.get(index + 1).is_some_and(|next| !next.starts_with('-'));
     let is_size = rest.iter().position(|word| word.starts_with("-M")).is_some_and(has_size);
@@ -138,7 +143,7 @@ fn parsed(arguments: &[OsString]) -> clap::error::Result<ArgMatches> {
     program().try_get_matches_from_mut(write::mark_negative_numbers(&line))
 }
 
-/// Returns the hint to write negative keys, one of which clap rejected as a segment, with `key:`.
+/// If clap rejected a negative key as a segment, returns the hint to write all of them with `key:`.
 fn with_marked_keys(error: &clap::Error, words: &[&str]) -> Option<Hint> {
     let rejected =
         |error: &clap::Error| match (error.get(ContextKind::InvalidArg), error.get(ContextKind::InvalidValue)) {
@@ -176,7 +181,7 @@ fn translated(name: &str, words: &[&str], is_synonym: bool) -> Option<Vec<OsStri
                 };
                 meanings.push(*meaning);
                 match (*meaning, value(&words)) {
-                    // Anything but a number would name something else than an id.
+                    // Anything but a number would name something other than an id.
                     (Meaning::Segment(""), Some(value)) if !value.bytes().all(|byte| byte.is_ascii_digit()) => {
                         return None;
                     }

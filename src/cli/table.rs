@@ -74,7 +74,7 @@ pub struct Command {
     /// Whether it prints rows, which CSV and TSV can represent.
     pub(super) prints_rows: bool,
     /// Whether it accepts `--json`.
-    pub(super) prints_json: bool,
+    pub prints_json: bool,
     pub(super) exit_codes: ExitCodes,
     /// Its exit codes, with their meanings.
     pub exit_status: &'static [(u8, &'static str)],

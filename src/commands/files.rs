@@ -10,8 +10,8 @@ use crate::act::own_link_target;
 use crate::error::{Error, Kind, again};
 use crate::model::path_text;
 
-/// Adds a hint with the target of a symbolic link to the error for a file that was not written, if the link is the
-/// caller's. `option` names the file.
+/// Adds a hint with the target of a symbolic link to the error for a file that could not be written, if the caller owns
+/// the link. `option` takes the file.
 pub(super) fn with_link_target(error: Error, option: &str, path: &Path) -> Error {
     match own_link_target(path) {
         Some(target) => {
@@ -22,7 +22,7 @@ pub(super) fn with_link_target(error: Error, option: &str, path: &Path) -> Error
     }
 }
 
-/// Adds a hint like [`with_link_target`] for --output, of which `-` is standard output.
+/// Adds a hint like [`with_link_target`], for `--output`, where `-` means standard output.
 pub(super) fn with_output_target(error: Error, path: &Path) -> Error {
     if !["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"].iter().any(|name| path == Path::new(name)) {
         return with_link_target(error, "--output", path);
@@ -36,7 +36,7 @@ pub(super) fn is_dash(path: &Path) -> bool {
     path.as_os_str() == "-"
 }
 
-/// Refuses to write to standard output, to which a command that is run writes.
+/// Refuses `-` (standard output), because the command that is run writes there.
 pub(super) fn check_not_dash(option: &str, path: &Path) -> Result<(), Error> {
     if !is_dash(path) {
         return Ok(());
@@ -57,7 +57,7 @@ pub(super) fn unreadable(name: &str, error: &io::Error, call: &'static str) -> E
 /// Maximum size of a file: at half a kilobyte per segment, enough for two million segments.
 const MAX_FILE_SIZE: u64 = 1 << 30;
 
-/// Returns the name of an input for messages.
+/// Returns the name of an input, for messages.
 pub(super) fn input_name(path: &Path) -> String {
     if is_dash(path) { "standard input".to_owned() } else { path_text(path) }
 }

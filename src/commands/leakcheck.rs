@@ -33,9 +33,9 @@ pub(crate) const MANUAL: Manual = Manual {
                   Along with the IPC namespace, the command gets an empty /dev/shm of its own, of the same size and \
                   mode. All POSIX objects in it count as leaked, including unlinked ones that processes of the \
                   command hold. Without isolation, or if a report is written to /dev/shm, an object is leaked if \
-                  leakcheck observed that the command created it, which requires root. Other new objects of the \
-                  caller are unattributed: the kernel does not record who created a file. Unlinked objects are \
-                  reported if they hold memory. POSIX objects are never removed.\n\n\
+                  leakcheck observed that the command created it, which requires privileges (see NOTES). Other \
+                  new objects of the caller are unattributed: the kernel does not record who created a file. \
+                  Unlinked objects are reported if they hold memory. POSIX objects are never removed.\n\n\
                   Without isolation, a new segment is attributed to the command only if its creator was observed: \
                   leakcheck checks the descendants of the command every few milliseconds. A new segment of the \
                   caller is unattributed if no observed process created it: a process of the command that ran too \
@@ -60,7 +60,7 @@ pub(crate) const MANUAL: Manual = Manual {
            {\"schema\":1,\"command\":[…],\"exit_code\":0,\"isolation\":\"ipc\"|\"user+ipc\"|\"none\",\"leaked\":[{segment…,\"creator_command\":\"…\",\"attachments\":[…],\"hidden\":[…],\"outcome\":null|\"destroyed\"|\"marked\"|\"kept\",\"reason\":null}],\"unattributed\":[…],\"leaked_objects\":[…],\"unattributed_objects\":[…]}.",
     notes: "An isolated command also has private semaphores and message queues, and the limits kernel.shmmni, \
             shmmax, shmall and shm_rmid_forced are copied. In a user namespace the command runs as the same user, \
-            but setuid programs have no effect, supplementary groups cannot be set, and files of other users appear \
+            but the setuid bit has no effect, supplementary groups cannot be set, and files of other users appear \
             to belong to user nobody.\n\n\
             To attribute a segment, leakcheck must have seen the creating process before the segment existed, and \
             again before the process was reaped. A pid is not proof, since pids are reused. A segment whose owner, \
@@ -71,13 +71,13 @@ pub(crate) const MANUAL: Manual = Manual {
             the initial user namespace and Linux 5.17. The kernel reports the process that creates, links or \
             renames a file there. An object is leaked if the command created it and no other process gave it a \
             name. Its creator is unknown if it exits before leakcheck can identify it. This is rare, because \
-            leakcheck runs at real-time priority 1 (SCHED_FIFO) where permitted; the command does not. Directories, \
-            and files that the command moved to /dev/shm, are not attributed.\n\n\
+            leakcheck runs at real-time priority 1 (SCHED_FIFO) where permitted; the command does not. Files \
+            that the command moved to /dev/shm are not attributed.\n\n\
             --trace uses seccomp user notification. It observes the command and all of its descendants and holds \
             the calling thread until the new segment is known. Segments are unattributed if the calling process is \
             already traced, for example by a debugger, or if the kernel is older than Linux 5.19. A debugger cannot \
-            attach to a thread while it is held. A command that uses seccomp user notification itself (a container \
-            runtime) fails with EBUSY. Processes that the command leaves running continue: a process named \
+            attach to a thread while it is held. A command that uses seccomp user notification itself, such as a \
+            container runtime, gets EBUSY. Processes that the command leaves running continue: a process named \
             shmadm-trace answers for them until the last one has exited; if it is killed earlier, their shmget \
             calls fail with ENOSYS. While a call is held, a signal whose handler does not restart calls can end it \
             with EINTR, which does not happen without --trace.\n\n\

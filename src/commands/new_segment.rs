@@ -8,8 +8,8 @@ use crate::error::{Error, Exit};
 use crate::model::ShmId;
 use crate::process::{Guard, Interrupts, StartedHolder};
 
-/// A segment that was created or opened, with what ends unless its id is printed: in this order, so that the holder has
-/// detached it when it is removed.
+/// A segment that was created or opened, with what is undone unless its id is printed. The holder ends first, so that
+/// the segment is detached when it is removed.
 pub(super) struct NewSegment {
     pub(super) id: ShmId,
     pub(super) holder: Option<StartedHolder>,
@@ -19,9 +19,10 @@ pub(super) struct NewSegment {
 }
 
 impl NewSegment {
-    /// Prints the id or, in JSON, the report, and keeps the segment and its holder. Only releasing the guard may
-    /// follow: a segment whose id was not printed would be a leak.
+    /// Prints the id or, in JSON, the report, and keeps the segment and its holder. After the output, nothing but
+    /// releasing the guard may fail. Before it, a failure removes the segment: one whose id was not printed would leak.
     pub(super) fn report(self, context: &mut Context, report: &impl Serialize) -> Result<Exit, Error> {
+        // Dropped in reverse: the holder first.
         let Self { id, pending, guard, holder } = self;
         guard.as_ref().map_or(Ok(()), Guard::check_release)?;
         if let Some(holder) = &holder {

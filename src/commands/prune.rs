@@ -36,8 +36,8 @@ pub(crate) const MANUAL: Manual = Manual {
                   Filters select among these, as in list. --owner and --any-owner replace the first condition, \
                   --older-than the last. --unattached also removes segments in state idle (the creator or last user \
                   is running) or unknown (whether they are running cannot be determined): these processes may still \
-                  need them. Attached segments and those marked for destruction are never removed; use `shmadm rm \
-                  --force` for them.\n\n\
+                  need them. Attached segments are never removed (`shmadm rm --force` does that); those marked for \
+                  destruction are destroyed at the last detach.\n\n\
                   For each POSIX object, prune asks the kernel for a write lease, which it grants only if no \
                   process has the object open or mapped. An object is an orphan if the process whose pid is in its \
                   name has exited, if none of its program's other objects is in use (PostgreSQL and Fast DDS, and \
@@ -52,7 +52,7 @@ pub(crate) const MANUAL: Manual = Manual {
                   shows what would be removed and why, without the second check. A summary counts what is kept, by \
                   reason.\n\n\
                   A process that is exiting still has its segments attached for a moment. prune waits for such \
-                  processes for up to --wait, then checks the segments that they use.\n\n\
+                  processes for up to --wait, and then checks the segments that they used.\n\n\
                   Each segment is checked again immediately before it is removed. One that was attached, used or \
                   changed, or whose state changed, is skipped, which is not an error.",
     examples: &[
@@ -134,7 +134,7 @@ pub(crate) struct PruneArgs {
     #[command(flatten)]
     table: TableArgs,
 
-    /// Remove segments from all IPC namespaces
+    /// Remove segments, but no objects, from all IPC namespaces
     #[arg(long, conflicts_with = "posix")]
     pub(crate) all_ns: bool,
 }

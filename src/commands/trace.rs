@@ -19,8 +19,8 @@ pub(crate) const MANUAL: Manual = Manual {
     summary: "Trace the shared memory calls of a command or process",
     description: "Runs a command, or attaches to a process (--pid), and prints each of its System V shared memory \
                   calls with decoded arguments and the result, as strace(1) does. A failed call is followed by the \
-                  cause and the hints that create, attach or rm would print, but from the point of view of the \
-                  traced process: its user, limits and IPC namespace.\n\n\
+                  cause that create, attach or rm would print, but from the point of view of the traced process \
+                  (its user, limits and IPC namespace), and by hints for you.\n\n\
                   With --posix, calls on POSIX objects are shown too: open, openat, link and unlink below /dev/shm \
                   (--dir), as made by shm_open(3), sem_open(3) and shm_unlink(3); ftruncate and mmap of these \
                   files; and memfd_create.\n\n\
@@ -39,9 +39,9 @@ pub(crate) const MANUAL: Manual = Manual {
            one line per call, on standard output or in FILE. --summary adds a last line, {\"schema\":1, \"summary\":[{\"pid\":4711, \"command\":\"./server\", \"calls\":{\"shmget\":{\"made\":2, \"failed\":1}}, \"created\":[4], \"leaked\":[4]}]}.",
     notes: "A command is stopped only at these calls, by a seccomp filter, and otherwise runs at full speed. \
             Without CAP_SYS_ADMIN the filter requires no_new_privs; setuid programs then run without their \
-            privileges, as under any unprivileged tracer. With --pid, if no filter can be installed, if a sandbox's \
-            filter decides first, and once a process has installed its own filter, a process is stopped at every \
-            system call instead, which is slow.\n\n\
+            privileges, as under any unprivileged tracer. A process is stopped at every system call instead, \
+            which is slow, with --pid, if no filter can be installed, if a sandbox's filter decides first, or once \
+            the process has installed a filter of its own.\n\n\
             [PID] precedes each call, or [PID:THREAD] if a thread other than the first made it. A call without a \
             result (?) did not return, will be repeated after a signal, or was denied by a seccomp filter with \
             SIGSYS.\n\n\

@@ -1,4 +1,4 @@
-//! Why a call on a descriptor of a file of shared memory failed, or one that returns a descriptor without a path.
+//! Why a call of a traced process on a descriptor failed (ftruncate, mmap), or memfd_create, which takes no path.
 
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! Why a call on a file of shared memory failed, by the rules of linux/fs/namei.c.
+//! Why a call of a traced process on a path failed, by the rules of linux/fs/namei.c.
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
@@ -68,7 +68,7 @@ pub(super) fn explain_file(system: &System, error: Error, attempt: &FileAttempt,
             }
             explain_path(system, error, path, errno, |error, entry| match (errno, &entry.stat) {
                 (Errno::EEXIST, Some(stat)) => {
-                    error.cause(format!("{}, and a link never replaces one", describe_existing(system, stat)))
+                    error.cause(format!("{}, and link(2) never replaces a file", describe_existing(system, stat)))
                 }
                 (Errno::ENOENT, _) => error,
                 _ => explain_entry(system, error, entry, errno),
@@ -97,7 +97,7 @@ fn explain_path(
     }
     let root = sys::refer_through(&system.proc().join(system.caller_thread()).join("root"));
     let Ok(root) = root else { return error };
-    // From the root: the first directory that is missing or closed is the cause.
+    // From the root: the first directory that is missing or not searchable is the cause.
     let mut ancestors: Vec<&Path> = directory_path.ancestors().collect();
     ancestors.reverse();
     let mut last = None;
@@ -216,7 +216,7 @@ fn explain_remove(system: &System, error: Error, entry: &Entry, errno: Errno) ->
     }
 }
 
-/// Adds the causes that every call on a name has.
+/// Adds the causes that all calls on a name share.
 fn explain_entry(system: &System, error: Error, entry: &Entry, errno: Errno) -> Error {
     let path = path_text(entry.directory_path);
     match (errno, &entry.stat) {

@@ -1,4 +1,4 @@
-//! POSIX shared memory objects, named semaphores and what else holds memory on a tmpfs: files.
+//! POSIX shared memory objects, named semaphores and everything else that holds memory on a tmpfs or hugetlbfs: files.
 
 use std::fmt;
 use std::sync::Arc;
@@ -139,12 +139,13 @@ impl FileStat {
         self.kind() == FileKind::Directory
     }
 
-    /// Returns whether it is the same file with the same attributes.
+    /// Returns whether it is the same file with the same attributes, apart from atime and the allocated bytes.
     pub(crate) fn is_unchanged(&self, earlier: &Self) -> bool {
         Self { atime: FileTime(0), allocated: 0, ..*self } == Self { atime: FileTime(0), allocated: 0, ..*earlier }
     }
 
-    /// Returns whether it is the file of an earlier record, whose times are whole seconds, with the same attributes.
+    /// Returns whether it is the file of an earlier record, whose times are whole seconds, with the same owner, links,
+    /// size and times.
     pub(crate) fn is_as_recorded(&self, record: &Self) -> bool {
         let known = |stat: &Self| {
             let times = [stat.btime.unwrap_or_default(), stat.mtime, stat.ctime].map(FileTime::stamp);
@@ -190,7 +191,7 @@ pub(crate) struct FileMapping {
     /// The address after the last byte.
     pub(crate) end: u64,
     pub(crate) access: Access,
-    /// Whether it is private (copy on write), which holds the file too.
+    /// Whether it is private (copy on write); such a mapping holds the file too.
     pub(crate) private: bool,
 }
 
@@ -278,7 +279,7 @@ named! {
 }
 
 impl How {
-    /// Returns it as a participle.
+    /// Returns it as a predicate: `open and mapped`.
     pub(crate) const fn verb(self) -> &'static str {
         match self {
             Self::Mapped => "mapped",
@@ -289,7 +290,7 @@ impl How {
     }
 }
 
-/// A process that uses a file: by one mapping or one descriptor.
+/// One use of a file by a process: a mapping or a descriptor.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct FileUser {
     pub(crate) pid: i32,
@@ -333,7 +334,8 @@ pub(crate) struct FileUsers {
     /// The number of mappings and of descriptors that were found.
     pub(crate) mappings: u64,
     pub(crate) descriptors: u64,
-    /// Whether the write lease, which shows every user, was granted; `None` if it was not requested or cannot be taken.
+    /// Whether the write lease, which any user of the file prevents, was granted; `None` if it was not requested or
+    /// cannot be taken.
     pub(crate) lease: Option<bool>,
 }
 
@@ -349,7 +351,7 @@ impl FileUsers {
         self.hidden.iter().map(why).collect::<Vec<_>>().join("; ")
     }
 
-    /// Describes each process, of at most `max` of them: `mapped by pid 12 (root, cat)`.
+    /// Describes at most `max` of the processes: `mapped by pid 12 (root, cat)`.
     pub(crate) fn describe(&self, max: usize) -> Vec<String> {
         let name = |process: &[FileUser]| format!("{} by pid {}", process[0].how.verb(), process[0].process());
         first_names(max, self.processes().map(name))

@@ -1,6 +1,6 @@
 //! Standard output is written with write(2) and not through the standard library, which restarts a write that a signal
-//! interrupts (EINTR). So a program whose reader has stopped reading still ends at SIGINT or SIGTERM, and writes only
-//! what the pipe accepts without blocking.
+//! interrupts (EINTR). So the program still ends on SIGINT or SIGTERM if its reader has stopped reading; after the
+//! signal it writes only what the pipe accepts without blocking.
 
 use std::io::{self, BufWriter, Stdout, Write};
 

@@ -59,7 +59,7 @@ impl Drop for Progress {
     }
 }
 
-/// Formats a line that is narrower than `width`, so that it does not wrap: `reading [###   ] 384M/1G 96M/s, 7s left`.
+/// Formats a line that is narrower than `width`, so that it does not wrap: `reading [###   ] 384M/1G 96M/s, 6s left`.
 fn format_line(message: &str, done: u64, total: Option<u64>, elapsed: Duration, width: usize) -> String {
     let per_second = u128::from(done) * 1000 / elapsed.as_millis().max(1);
     let speed = format!("{}/s", human_size(per_second));

@@ -113,7 +113,6 @@ pub(crate) const CRATES: &[(&str, &[&str])] = &[
     ("shmadm", &["main"]),
     ("prometheus_client", &["render"]),
     ("quick_xml", &["render"]),
-    ("indicatif", &["ui"]),
     ("rustix", &["process", "sys", "ui"]),
 ];
 

@@ -180,6 +180,7 @@ fn words_of_other_programs_get_a_hint() {
         ("prune -m -n", "prune -n"),
         ("prune -a", "prune"),
         ("rm -m 5", "rm 5"),
+        ("rm -i 5", "rm 5"),
         ("rm -865219304", "rm key:-865219304"),
         ("rm -f 5 -865219304 --json", "rm -f 5 key:-865219304 --json"),
         ("rm -M -865219304", "rm key:-865219304"),

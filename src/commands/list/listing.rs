@@ -57,11 +57,11 @@ pub(super) fn list(
     let (mut first, mut second) = if has_two_lists {
         (segments, files)
     } else if segments.is_empty() {
-        // Thousands of objects are not copied.
+        // The list is used as it is: there can be thousands of objects.
         (files, Vec::new())
     } else {
         segments.append(&mut files);
-        (segments, files)
+        (segments, Vec::new())
     };
     args.arrange(&mut first, sort);
     args.arrange(&mut second, sort);
@@ -94,9 +94,9 @@ pub(super) fn list(
     Ok(context.print_failures(&failures))
 }
 
-/// Returns the number of objects whose state --probe determines, even if the filter selects another state.
+/// Returns the number of objects whose state --probe would determine, whatever state the filter selects.
 fn count_undetermined(context: &Context, filter: &Filter, files: &[Object]) -> usize {
-    // No lease shows these states.
+    // These states do not depend on a lease.
     if !filter.state.is_empty() && filter.state.iter().all(|state| matches!(state, State::Unlinked | State::Dest)) {
         return 0;
     }

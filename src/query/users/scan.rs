@@ -7,7 +7,8 @@
 //! such a name; the name excludes other files on that device, such as those of memfd_create(2).
 //!
 //! If the leader of a process has exited, another thread shows its memory. So a mapping is recorded with the thread
-//! that showed it, and that thread is asked for the file and the memory, or another one if it has exited meanwhile.
+//! that showed it, and what is read later (the file behind the mapping, the memory to compare) comes from that thread,
+//! or from another one if it has exited meanwhile.
 
 use std::cell::OnceCell;
 use std::io;
@@ -125,8 +126,8 @@ pub(super) fn is_in_namespace(system: &System, pid: i32, namespace: Option<u64>)
     namespace.is_some() && namespaces.any(|number| Some(number) == namespace)
 }
 
-/// Returns whether another accessible process of an IPC namespace can be in shmat or shmdt now. There a process can
-/// lose the CPU between the changes to nattch, the times and its mappings, so they contradict each other for a while.
+/// Returns whether another accessible process of an IPC namespace may be in shmat or shmdt now. It can be preempted
+/// between the changes to nattch, the times and its mappings, so they contradict each other for a while.
 pub(super) fn some_busy(system: &System, namespace: Option<u64>) -> bool {
     let own = std::process::id().cast_signed();
     let mut pids = procfs::pids(system.proc()).into_iter().flatten().filter(|pid| *pid != own);

@@ -71,7 +71,7 @@ fn names_are_missing_or_taken() {
     assert_eq!(
         explained("link('/dev/shm/new', '/dev/shm/x'); link('/dev/shm/new', '/dev/shm/y')"),
         [
-            &*format!("cause: the file exists (owner {user}), and a link never replaces one"),
+            &*format!("cause: the file exists (owner {user}), and link(2) never replaces a file"),
             "hint: inspect it: `shmadm stat /x`"
         ]
     );
@@ -83,7 +83,7 @@ fn names_are_missing_or_taken() {
         // `stat` does not show these.
         let cause = format!("cause: the file exists and is {kind} (owner {user}), and O_EXCL requires a new one");
         assert_eq!(explained(&open(name, "0302")), [cause]);
-        let cause = format!("cause: the file exists and is {kind} (owner {user}), and a link never replaces one");
+        let cause = format!("cause: the file exists and is {kind} (owner {user}), and link(2) never replaces a file");
         assert_eq!(explained(&format!("link('/dev/shm/new', '/dev/shm/{name}')")), [cause]);
     }
     let cause = "cause: the name is a symbolic link, which O_NOFOLLOW does not follow";
