@@ -89,9 +89,8 @@ fn a_symbolic_link_in_place_of_a_processs_dev_shm_is_refused() {
         if !is_directory {
             let problem = "(ELOOP, openat2)\ncause: it or a directory above it is a symbolic link, ";
             ran.says(problem);
-            run(["--ns", &pid, "stat", "/x"]).exits(1).says(problem).says(&format!(
-                "error: cannot find object /x in /dev/shm of process {pid}: Too many levels of symbolic links "
-            ));
+            let failed = format!("error: cannot find object /x in /dev/shm of process {pid}: ");
+            run(["--ns", &pid, "stat", "/x"]).exits(1).says(problem).says(&failed);
         }
     }
 }

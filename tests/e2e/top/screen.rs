@@ -283,7 +283,7 @@ fn the_number_of_users_that_do_not_fit_is_shown() {
     top.press("//used\r");
     top.wait("the filter", |screen| names(screen) == ["/used"]);
     top.press("w");
-    let screen = top.shows("Users of object /used");
+    let screen = top.shows("4 more");
     let rows = screen.iter().filter(|line| actors.iter().any(|actor| line.contains(&format!(" {} ", actor.pid()))));
     assert_eq!((rows.count(), screen[8].as_str()), (4, "4 more"), "{screen:#?}");
     top.press("q");
