@@ -9,7 +9,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use super::Context;
 use super::args::{find_group, find_user, target, word};
 use crate::error::{Error, Hint, Kind, again};
-use crate::explain::{attached_by, cannot_inspect, ftok_key, suggest_key};
+use crate::explain::{cannot_inspect, describe_removed, ftok_key, suggest_key};
 use crate::model::{
     FileType, Key, KeySpec, Mode, Name, Object, State, Target, enumerate, is_decimal, parse_duration, parse_pid,
     parse_size,
@@ -235,13 +235,6 @@ pub(crate) fn warn_of_removed(context: &mut Context, keys: &[Key], filter: &Filt
     let removed = removed_with_key(&context.system, keys, filter.needs()).unwrap_or_default();
     let is_used_by = |segment: &Object| filter.pid.is_empty() || is_attached_by(segment, &filter.pid);
     for segment in removed.iter().filter(|it| filter.matches(&context.system, it) && is_used_by(it)) {
-        let key = segment.former_key().unwrap_or_default();
-        let by = segment
-            .attachers
-            .as_ref()
-            .and_then(|attachers| attached_by(&context.system, attachers))
-            .unwrap_or_default();
-        let ident = segment.ident();
-        context.ui.warning(&format!("{ident} had key {key} until it was marked for destruction; still attached {by}"));
+        context.ui.warning(&describe_removed(&context.system, segment));
     }
 }

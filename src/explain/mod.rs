@@ -32,6 +32,8 @@ pub(crate) use files::{
 pub(crate) use foreign::explain_call_of;
 pub(crate) use huge::explain_missing_huge_page;
 pub(crate) use memory::expected_attach_failure;
-pub(crate) use refusal::{attached_by, attached_refusal, describe_attachers, describe_pid, describe_running};
+pub(crate) use refusal::{
+    attached_by, attached_refusal, describe_attachers, describe_pid, describe_removed, describe_running,
+};
 pub(crate) use resolve::{find, ftok_key, resolve, resolve_all};
 pub(crate) use space::explain_full_directory;

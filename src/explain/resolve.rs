@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use super::attempt::Attempt;
 use super::diagnosis::{explain, gone};
 use super::files::missing_file;
-use super::refusal::attached_by;
+use super::refusal::describe_removed;
 use crate::error::{Error, Hint, again, shmadm};
 use crate::model::{FileId, FileType, Ftok, Ident, Key, Mode, Name, Needs, Object, ShmId, Target, path_text};
 use crate::query::{
@@ -73,17 +73,11 @@ fn by_key(system: &System, target: &Target, key: Key) -> Result<ShmId, Error> {
         return Err(explained);
     }
     // Which segments had the key is optional, so a failure is ignored.
-    Err(removed_with_key(system, &[key], Needs::empty()).unwrap_or_default().iter().fold(
-        explained,
-        |error, segment| {
-            let by =
-                segment.attachers.as_ref().and_then(|attachers| attached_by(system, attachers)).unwrap_or_default();
-            let ident = segment.ident();
-            error
-                .also(&format!("{ident} had this key until it was marked for destruction; still attached {by}"))
-                .hint(format!("show {ident}"), shmadm("stat").arg(ident.typed()))
-        },
-    ))
+    let removed = removed_with_key(system, &[key], Needs::empty()).unwrap_or_default();
+    Err(removed.iter().fold(explained, |error, segment| {
+        let ident = segment.ident();
+        error.also(&describe_removed(system, segment)).hint(format!("show {ident}"), shmadm("stat").arg(ident.typed()))
+    }))
 }
 
 /// Finds the objects of several targets.

@@ -65,7 +65,7 @@ fn list_and_who_by_key_mention_the_removed_segment() {
     let [first, second] = actors;
     drop(second);
     let cause = format!(
-        "cause: no segment in this IPC namespace has this key; segment {removed} had this key until it was marked for \
+        "cause: no segment in this IPC namespace has this key; segment {removed} had key 0x4e545032 until it was marked for \
          destruction; still attached by pid {} (",
         first.pid()
     );
