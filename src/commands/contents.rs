@@ -81,9 +81,9 @@ impl Context {
         sparse: bool,
         message: &'static str,
     ) -> Result<(), Error> {
-        let mut bar = self.ui.progress(message, Some(range.length()));
+        let mut line = self.ui.progress(message, Some(range.length()));
         let stdout = self.ui.descriptor()?;
-        let sent = contents::send(&self.system, source, range, stdout, sparse, &mut |bytes| bar.advance(bytes))?;
+        let sent = contents::send(&self.system, source, range, stdout, sparse, &mut |bytes| line.advance(bytes))?;
         if sent < range.length() {
             self.ui.mark_closed();
         }

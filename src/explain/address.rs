@@ -57,8 +57,8 @@ pub(super) fn describe_overlap(system: &System, address: usize, size: u64) -> Op
     Some(format!("the range overlaps a mapping of {} at {start:#x}-{end:#x}", name_mapping(&name, inode)))
 }
 
-/// Returns the first mapping of the caller in a range, with its name. This process is not asked: its own attachment may have failed in
-/// a holder, which has other mappings.
+/// Returns the first mapping of the caller in a range, with its name. This process is not asked: its own attachment may
+/// have failed in a holder, which has other mappings.
 fn mapped_at(system: &System, address: u64, size: u64) -> Option<(Mapping, Vec<u8>)> {
     system.other_caller()?;
     // Rounded down to a page, if it was not rounded yet.

@@ -346,7 +346,8 @@ impl FileUsers {
             HiddenBy::PidNamespace => "processes outside this pid namespace are not visible",
             HiddenBy::InFlight => "a Unix socket has descriptors queued, or an io_uring has files registered",
             HiddenBy::Unknown => "the kernel does not show it",
-            _ => "you are not permitted to inspect some processes",
+            HiddenBy::Permission => "you are not permitted to inspect some processes",
+            HiddenBy::Exiting => "some processes are exiting",
         };
         self.hidden.iter().map(why).collect::<Vec<_>>().join("; ")
     }

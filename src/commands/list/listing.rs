@@ -101,6 +101,7 @@ fn count_undetermined(context: &Context, filter: &Filter, files: &[Object]) -> u
         return 0;
     }
     let filter = filter.in_any_state();
-    let is_selected = |object: &&Object| filter.matches(&context.system, object);
-    files.iter().filter(is_selected).filter(|object| is_undetermined(&context.system, object)).count()
+    let is_counted =
+        |object: &&Object| is_undetermined(&context.system, object) && filter.matches(&context.system, object);
+    files.iter().filter(is_counted).count()
 }
