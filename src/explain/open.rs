@@ -12,7 +12,7 @@ use super::attempt::FileAttempt;
 use super::descriptor::{explain_map, explain_memfd, explain_resize};
 use super::space::explain_full_directory;
 use crate::error::Error;
-use crate::model::{FileKind, FileStat, Mode, path_text};
+use crate::model::{FileStat, InodeType, Mode, path_text};
 use crate::procfs;
 use crate::query::{CAP_DAC_OVERRIDE, CAP_FOWNER, Resource, System, caller_limit, has_capability_over};
 use crate::sys;
@@ -144,7 +144,7 @@ fn explain_open(system: &System, error: Error, entry: &Entry, flags: i32, errno:
         (Errno::EEXIST, Some(stat)) => {
             error.cause(format!("{}, and O_EXCL requires a new one", describe_existing(system, stat)))
         }
-        (Errno::ELOOP, Some(stat)) if stat.kind() == FileKind::SymbolicLink && flags & libc::O_NOFOLLOW != 0 => {
+        (Errno::ELOOP, Some(stat)) if stat.kind() == InodeType::SymbolicLink && flags & libc::O_NOFOLLOW != 0 => {
             error.cause("the name is a symbolic link, which O_NOFOLLOW does not follow")
         }
         (Errno::ELOOP, _) => error.cause("the path has too many symbolic links, or a symbolic link loop"),
@@ -252,7 +252,7 @@ fn is_protected(system: &System, directory: &FileStat, stat: &FileStat) -> bool 
     level > 0
         && directory.mode & S_ISVTX != 0
         && is_writable
-        && stat.kind() == FileKind::Regular
+        && stat.kind() == InodeType::Regular
         && stat.uid != directory.uid
         && stat.uid != system.file_uid()
 }

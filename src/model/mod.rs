@@ -57,7 +57,7 @@ pub(crate) use needs::Needs;
 pub(crate) use number::{is_decimal, parse_byte, parse_count, parse_hex, parse_integer, parse_pid};
 pub(crate) use object::{Identity, Object, ObjectKind, SysV};
 pub(crate) use posix::{
-    Device, FileId, FileKind, FileMapping, FileStat, FileTime, FileType, FileUser, FileUsers, How, Posix,
+    Device, FileId, FileMapping, FileStat, FileTime, FileType, FileUser, FileUsers, How, InodeType, Posix,
     SEMAPHORE_SIZE,
 };
 pub(crate) use seal::Seal;

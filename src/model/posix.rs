@@ -119,24 +119,24 @@ impl FileStat {
         ctime: FileTime(0),
     };
 
-    pub(crate) const fn kind(&self) -> FileKind {
+    pub(crate) const fn kind(&self) -> InodeType {
         match self.mode & 0o170_000 {
-            0o100_000 => FileKind::Regular,
-            0o040_000 => FileKind::Directory,
-            0o120_000 => FileKind::SymbolicLink,
-            0o010_000 => FileKind::Fifo,
-            0o140_000 => FileKind::Socket,
-            0o020_000 | 0o060_000 => FileKind::Device,
-            _ => FileKind::Anonymous,
+            0o100_000 => InodeType::Regular,
+            0o040_000 => InodeType::Directory,
+            0o120_000 => InodeType::SymbolicLink,
+            0o010_000 => InodeType::Fifo,
+            0o140_000 => InodeType::Socket,
+            0o020_000 | 0o060_000 => InodeType::Device,
+            _ => InodeType::AnonymousInode,
         }
     }
 
     pub(crate) fn is_regular(&self) -> bool {
-        self.kind() == FileKind::Regular
+        self.kind() == InodeType::Regular
     }
 
     pub(crate) fn is_directory(&self) -> bool {
-        self.kind() == FileKind::Directory
+        self.kind() == InodeType::Directory
     }
 
     /// Returns whether it is the same file with the same attributes, apart from atime and the allocated bytes.
@@ -155,9 +155,9 @@ impl FileStat {
     }
 }
 
-/// The type of a file (inode(7), S_IFMT).
+/// The type of an inode (inode(7), S_IFMT); [`FileType`] says what kind of shared memory a file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum FileKind {
+pub(crate) enum InodeType {
     Regular,
     Directory,
     SymbolicLink,
@@ -165,10 +165,10 @@ pub(crate) enum FileKind {
     Socket,
     Device,
     /// An anonymous inode, such as that of an io_uring.
-    Anonymous,
+    AnonymousInode,
 }
 
-impl FileKind {
+impl InodeType {
     /// Returns it as a noun with its article.
     pub(crate) const fn noun(self) -> &'static str {
         match self {
@@ -178,7 +178,7 @@ impl FileKind {
             Self::Fifo => "a FIFO",
             Self::Socket => "a socket",
             Self::Device => "a device",
-            Self::Anonymous => "an anonymous inode",
+            Self::AnonymousInode => "an anonymous inode",
         }
     }
 }

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use super::threads::has_exited;
-use crate::model::{FileKind, FileStat};
+use crate::model::{FileStat, InodeType};
 use crate::procfs;
 use crate::query::host::System;
 use crate::sys;
@@ -33,7 +33,7 @@ pub(crate) fn some_are_in_flight(system: &System) -> bool {
 
 /// Returns whether a file is a socket or an anonymous inode, as an io_uring is.
 pub(super) fn can_hold_files(stat: &FileStat) -> bool {
-    matches!(stat.kind(), FileKind::Socket | FileKind::Anonymous)
+    matches!(stat.kind(), InodeType::Socket | InodeType::AnonymousInode)
 }
 
 /// A descriptor table of a process.
