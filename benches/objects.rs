@@ -23,7 +23,7 @@ pub(crate) fn list(pairs: usize) {
     remove_all();
 }
 
-/// Compares removing many objects. The system calls of a removal, without the pauses, take 2.5 times as long as rm.
+/// Compares removing many objects. Unless all processes can be inspected, prune takes the lease of each twice.
 pub(crate) fn prune(pairs: usize) {
     let prepare = create_orphans;
     let ours = &[SHMADM, "prune", "--posix", "--older-than", "0s", "--yes", "-q"];

@@ -39,8 +39,10 @@ use crate::sys::{self, Opening};
 const PAUSE: Duration = Duration::from_micros(100);
 /// How long to wait for processes that are exiting.
 const MAX_WAIT: Duration = Duration::from_secs(1);
-/// Maximum number of objects that share a pause: the first of them is held for less than a millisecond.
-pub(crate) const AT_ONCE: usize = 32;
+/// Number of objects that share a pause: the first of them is held for less than a millisecond.
+const GROUP: usize = 32;
+/// Maximum number of objects that are removed at once: a group in each of two threads.
+pub(crate) const AT_ONCE: usize = 2 * GROUP;
 
 /// Removes an object if it is still as it was seen and not in use; with `force` its name, even if it is in use.
 pub(super) fn remove_file(system: &System, seen: &Object, how: Removal) -> Result<Removed, Error> {
@@ -205,19 +207,22 @@ pub(super) fn find_use(system: &System, seen: &[&Object]) -> Result<Vec<Option<b
 /// Does the same as [`remove_unused`], but removes only objects whose lease can be taken.
 fn remove_leased(system: &System, seen: &[&Object]) -> Result<Vec<Result<Removed, Failure>>, Error> {
     let directory = system.objects()?;
-    // A signal that ends the program would leave the objects under their temporary names.
-    let results = sys::without_signals(|| {
-        let leased = seen.iter().map(|object| Pending::leased(directory, object.posix()));
-        let leased: Vec<_> = leased.map(|one| one.and_then(Pending::put_aside)).collect();
-        if leased.iter().any(Result::is_ok) {
-            std::thread::sleep(PAUSE);
-        }
-        // Closing the last descriptor of a large object takes long, so none is closed until every object is unlinked or
-        // has its name back.
-        let finished: Vec<_> = leased.into_iter().map(|one| one.and_then(Pending::finish)).collect();
-        finished.into_iter().map(|result| result.map(|_| Outcome::Destroyed.into())).collect()
-    });
-    Ok(results)
+    let remove =
+        |part: &[&Object]| -> Vec<_> { part.chunks(GROUP).flat_map(|group| remove_group(directory, group)).collect() };
+    // A signal that ends the program would leave the objects under their temporary names. Threads inherit its mask.
+    Ok(sys::without_signals(|| sys::in_parallel(seen, GROUP, remove)).into_iter().flatten().collect())
+}
+
+fn remove_group(directory: &ObjectDirectory, group: &[&Object]) -> Vec<Result<Removed, Failure>> {
+    let leased = group.iter().map(|object| Pending::leased(directory, object.posix()));
+    let leased: Vec<_> = leased.map(|one| one.and_then(Pending::put_aside)).collect();
+    if leased.iter().any(Result::is_ok) {
+        std::thread::sleep(PAUSE);
+    }
+    // Closing the last descriptor of a large object takes long, so none is closed until every object is unlinked or has
+    // its name back.
+    let finished: Vec<_> = leased.into_iter().map(|one| one.and_then(Pending::finish)).collect();
+    finished.into_iter().map(|result| result.map(|_| Outcome::Destroyed.into())).collect()
 }
 
 /// Removes the name of an object, whether it is in use or not, if it is still as it was seen; returns whether a process

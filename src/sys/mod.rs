@@ -26,6 +26,7 @@ mod name_watch;
 mod namespace;
 mod notify;
 mod object;
+mod parallel;
 mod process;
 mod procmap;
 mod seized;
@@ -62,6 +63,7 @@ pub(crate) use object::{
     open_directory, open_directory_below, open_referred, open_subdirectory, refer_below, refer_through, refer_to,
     rename_entry, reserve, seals, stat_entry, stat_file, stat_link, stat_link_locally, take_write_lease, unlink_entry,
 };
+pub(crate) use parallel::in_parallel;
 pub(crate) use process::{
     FirstPriority, answer_and_close, close_inherited, compare_descriptors, compare_memory, exited_child, is_unreaped,
     open_pidfd, standard_input_and_output, take_descriptor, terminate, wait_for_exit,

@@ -67,7 +67,6 @@ pub(crate) const LAYERS: &[(&[&str], &[&str])] = &[
     (
         &["query", "users"],
         &[
-            "parallel",
             "threads",
             "origin",
             "scan",

@@ -154,11 +154,6 @@ fn add(system: &System, segments: &mut [Object], search: Search) -> Result<Vec<(
         return Ok(Vec::new());
     }
     let mut stray = Vec::new();
-    let listed: HashSet<_> = segments
-        .iter()
-        .filter(|it| it.is_segment())
-        .filter_map(|it| Some((it.ipc_namespace()?, it.sysv().id)))
-        .collect();
     let mut changed = HashSet::new();
     let mut exiting = BTreeMap::new();
     for attempt in 1..=max_scans {
@@ -171,7 +166,7 @@ fn add(system: &System, segments: &mut [Object], search: Search) -> Result<Vec<(
         let assigned: Vec<(usize, SegmentUsers)> =
             pending.iter().map(|index| (*index, matcher.assign(&segments[*index]))).collect();
         if strays && attempt == 1 {
-            stray = matcher.strays(&listed);
+            stray = matcher.strays(&identities(segments));
         }
         pending.clear();
         let mut waits = Vec::new();
@@ -215,6 +210,12 @@ fn add(system: &System, segments: &mut [Object], search: Search) -> Result<Vec<(
         }
     }
     Ok(stray)
+}
+
+/// Returns the namespace and id of each segment.
+fn identities(segments: &[Object]) -> HashSet<(u64, ShmId)> {
+    let segments = segments.iter().filter(|object| object.is_segment());
+    segments.filter_map(|segment| Some((segment.ipc_namespace()?, segment.sysv().id))).collect()
 }
 
 /// What is known about a segment with missing mappings.

@@ -8,7 +8,6 @@ mod holders;
 mod matcher;
 mod objects;
 mod origin;
-mod parallel;
 mod peek;
 mod scan;
 mod threads;

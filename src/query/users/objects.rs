@@ -16,7 +16,7 @@ use nix::errno::Errno;
 
 use super::descriptors::{Table, can_hold_files, each_table};
 use super::found_files::{ObjectScan, OpenFileSystem, UnlinkedFacts, UnlinkedFile};
-use super::parallel::in_parallel;
+use super::scan::PROCESSES_PER_THREAD;
 use super::threads::{mappings_of_process, namespace_of, read_maps};
 use crate::model::{
     DELETED, Device, FileId, FileMapping, FileStat, FileType, FileUser, FileUsers, HiddenBy, How, Needs, SEGMENT_NAME,
@@ -82,8 +82,8 @@ pub(crate) fn scan_objects(
     let pids: Vec<i32> = pids.filter(|pid| Some(*pid) != own).collect();
     let mut scan = ObjectScan::default();
     let proc = system.proc();
-    let parts: Result<Vec<_>, _> = in_parallel(&pids, |pids| scan_part(proc, pids, search)).into_iter().collect();
-    for (part, places) in parts.map_err(QueryError::Mappings)? {
+    let parts = sys::in_parallel(&pids, PROCESSES_PER_THREAD, |pids| scan_part(proc, pids, search));
+    for (part, places) in parts.into_iter().collect::<Result<Vec<_>, _>>().map_err(QueryError::Mappings)? {
         scan.add(part);
         for (pid, mut places) in places {
             places.retain(|(file, _)| wanted(*file) || scan.unlinked.contains_key(file));

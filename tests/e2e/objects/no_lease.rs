@@ -100,7 +100,7 @@ fn prune_removes_what_a_complete_scan_finds_unused_and_says_so() {
 #[requires(Root)]
 fn what_was_removed_before_a_scan_fails_is_reported() {
     // One more than are removed together.
-    (1..=33).map(orphan).for_each(drop);
+    (1..=65).map(orphan).for_each(drop);
     let shown = ShownProcesses::new(&[]);
     let mut command = without_leases(&ALL);
     shown.to(&mut command).arg("--json").stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -110,7 +110,7 @@ fn what_was_removed_before_a_scan_fails_is_reported() {
     let report = ran.json();
     assert_eq!(
         [&report["removed"], &report["failed"]].map(|list: &Value| list.as_array().unwrap().len()),
-        [32, 1],
+        [64, 1],
         "{report}"
     );
     assert_eq!(names().len(), 1);
