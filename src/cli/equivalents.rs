@@ -52,36 +52,23 @@ type Foreign = (char, &'static str, Meaning);
 const KEY: Meaning = Meaning::Segment("key:");
 const PRUNE: Meaning = Meaning::Command("prune");
 
-const SEGMENT: &[Foreign] = &[('m', "shmems", Meaning::Default), ('i', "id", Meaning::Segment(""))];
-
-const IPCS: &[Foreign] = &[
-    ('m', "shmems", Meaning::Default),
-    ('a', "all", Meaning::Default),
-    ('i', "id", Meaning::Segment("")),
-    ('l', "limits", Meaning::Command("limits")),
-    ('u', "summary", Meaning::Command("limits")),
-    ('M', "posix-shmems", Meaning::Flag("--posix")),
-];
+const SHMEMS: Foreign = ('m', "shmems", Meaning::Default);
+const ALL: Foreign = ('a', "all", Meaning::Default);
+const ID: Foreign = ('i', "id", Meaning::Segment(""));
+const LIMITS: Foreign = ('l', "limits", Meaning::Command("limits"));
+const SUMMARY: Foreign = ('u', "summary", Meaning::Command("limits"));
+const POSIX_SHMEMS: Foreign = ('M', "posix-shmems", Meaning::Flag("--posix"));
 
 /// Returns the options of the programs that a command replaces.
 fn foreign_options(command: &str) -> &'static [Foreign] {
     match command {
-        "list" | "stat" | "limits" => IPCS,
+        "list" | "stat" | "limits" => &[SHMEMS, ALL, ID, LIMITS, SUMMARY, POSIX_SHMEMS],
         // It has --all itself.
-        "who" => const { &[IPCS[0], IPCS[2], IPCS[3], IPCS[4]] },
-        "attach" | "detach" | "dump" | "map" | "read" | "set" | "write" => SEGMENT,
-        "prune" => &[('m', "shmems", Meaning::Default), ('a', "all", Meaning::Default)],
-        "rm" => &[
-            ('i', "id", Meaning::Segment("")),
-            ('m', "shmem-id", Meaning::Segment("")),
-            ('M', "shmem-key", KEY),
-            ('a', "all", PRUNE),
-        ],
-        "create" => &[
-            ('m', "shmems", Meaning::Default),
-            ('M', "shmem", Meaning::Option("--size")),
-            ('p', "mode", Meaning::Option("--mode")),
-        ],
+        "who" => &[SHMEMS, ID, LIMITS, SUMMARY],
+        "attach" | "detach" | "dump" | "map" | "read" | "set" | "write" => &[SHMEMS, ID],
+        "prune" => &[SHMEMS, ALL],
+        "rm" => &[ID, ('m', "shmem-id", Meaning::Segment("")), ('M', "shmem-key", KEY), ('a', "all", PRUNE)],
+        "create" => &[SHMEMS, ('M', "shmem", Meaning::Option("--size")), ('p', "mode", Meaning::Option("--mode"))],
         _ => &[],
     }
 }
