@@ -13,23 +13,29 @@ use crate::model::Device;
 /// What processes see of the mounts: those of their mount namespace that are below their root directory.
 #[derive(Debug, Default)]
 pub(crate) struct MountViews {
-    /// The number of each mount namespace, with the device and inode of a root directory in it.
-    seen: HashSet<(u64, u64, u64)>,
+    /// A process for each view, with the number of its mount namespace.
+    pub(crate) distinct: Vec<(i32, u64)>,
     /// The number of processes that the caller may not inspect.
     pub(crate) inaccessible: u64,
 }
 
 impl MountViews {
-    /// Adds a process; returns the number of its mount namespace unless another one sees the same, or it has exited.
-    pub(crate) fn add(&mut self, root: &Path, process: &str) -> Option<u64> {
-        let stat = |name| std::fs::metadata(root.join(process).join(name));
-        match stat("ns/mnt").and_then(|namespace| Ok((namespace.ino(), stat("root")?))) {
-            Ok((namespace, top)) => self.seen.insert((namespace, top.dev(), top.ino())).then_some(namespace),
-            Err(error) => {
-                self.inaccessible += u64::from(error.kind() == ErrorKind::PermissionDenied);
-                None
+    /// Reads those of all processes. One that exits meanwhile has none.
+    pub(crate) fn read(root: &Path) -> Result<Self, ProcError> {
+        let mut views = Self::default();
+        // The number of each mount namespace, with the device and inode of a root directory in it.
+        let mut seen = HashSet::new();
+        for pid in super::pids(root)? {
+            let stat = |name| std::fs::metadata(root.join(format!("{pid}/{name}")));
+            match stat("ns/mnt").and_then(|namespace| Ok((namespace.ino(), stat("root")?))) {
+                Ok((namespace, top)) if seen.insert((namespace, top.dev(), top.ino())) => {
+                    views.distinct.push((pid, namespace));
+                }
+                Err(error) if error.kind() == ErrorKind::PermissionDenied => views.inaccessible += 1,
+                _ => {}
             }
         }
+        Ok(views)
     }
 }
 

@@ -9,7 +9,7 @@ use super::directory::DEV_SHM;
 use super::namespaces::container_of;
 use super::system::System;
 use crate::model::Device;
-use crate::procfs::{self, Mount, MountViews};
+use crate::procfs::{self, Mount};
 use crate::query::failure::QueryError;
 use crate::sys;
 
@@ -52,11 +52,12 @@ const TYPES: [&str; 3] = ["tmpfs", "devtmpfs", "hugetlbfs"];
 /// Finds the file systems in memory by the mounts of each mount namespace.
 pub(crate) fn mounted_file_systems(system: &System) -> Result<MountedFileSystems, QueryError> {
     let proc = system.proc();
-    let mut found = MountedFileSystems::default();
-    let (mut views, mut seen, mut reached) = (MountViews::default(), HashSet::new(), HashSet::new());
-    let pids = procfs::pids(proc).map_err(QueryError::Namespaces)?.map(|pid| pid.to_string());
-    for (index, process) in std::iter::once("thread-self".to_owned()).chain(pids).enumerate() {
-        let Some(namespace) = views.add(proc, &process) else { continue };
+    let views = system.mount_views()?;
+    let mut found = MountedFileSystems { inaccessible: views.inaccessible, ..MountedFileSystems::default() };
+    let (mut seen, mut reached) = (HashSet::new(), HashSet::new());
+    let own = ("thread-self".to_owned(), procfs::mount_namespace_of(proc, "thread-self"));
+    let others = views.distinct.iter().map(|(pid, namespace)| (pid.to_string(), Some(*namespace)));
+    for (index, (process, mnt_ns)) in std::iter::once(own).chain(others).enumerate() {
         // A process that exits meanwhile has no mounts.
         let Ok(mut mounts) = procfs::mounts(proc, &process) else { continue };
         let Ok(top) = sys::refer_through(&proc.join(&process).join("root")) else { continue };
@@ -85,7 +86,7 @@ pub(crate) fn mounted_file_systems(system: &System) -> Result<MountedFileSystems
                 is_devtmpfs: mount.kind == "devtmpfs",
                 has_objects,
                 mount: mount.point.clone(),
-                mnt_ns: Some(namespace),
+                mnt_ns,
                 container: container.clone().filter(|_| !is_own),
                 is_own,
                 root,
@@ -93,7 +94,6 @@ pub(crate) fn mounted_file_systems(system: &System) -> Result<MountedFileSystems
         }
     }
     found.hidden = &seen - &reached;
-    found.inaccessible = views.inaccessible;
     Ok(found)
 }
 

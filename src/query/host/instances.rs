@@ -9,7 +9,7 @@ use std::path::Path;
 use super::directory::{DEV_SHM, ObjectDirectory};
 use super::namespaces::container_of;
 use super::system::System;
-use crate::procfs::{self, MountViews};
+use crate::model::Device;
 use crate::query::failure::QueryError;
 use crate::sys::Errno;
 
@@ -26,14 +26,12 @@ pub(crate) struct Instances {
 
 pub(crate) fn instances(system: &System) -> Result<Instances, QueryError> {
     let proc = system.proc();
-    let (mut found, mut views, mut devices) = (Instances::default(), MountViews::default(), HashSet::new());
+    let views = system.mount_views()?;
+    let mut found = Instances { inaccessible: views.inaccessible, ..Instances::default() };
     // Without a /dev/shm, the caller has no objects.
     found.directories.extend(system.open_objects(Path::new(DEV_SHM)).ok());
-    devices.extend(found.directories.iter().map(|directory| directory.device));
-    for pid in procfs::pids(proc).map_err(QueryError::Namespaces)? {
-        if views.add(proc, &pid.to_string()).is_none() {
-            continue;
-        }
+    let mut devices: HashSet<Device> = found.directories.iter().map(|directory| directory.device).collect();
+    for (pid, _) in views.distinct.iter().copied() {
         match ObjectDirectory::of_process(proc, pid, Path::new(DEV_SHM)) {
             Ok(mut directory) if devices.insert(directory.device) => {
                 directory.container = container_of(proc, &pid.to_string());
@@ -48,6 +46,5 @@ pub(crate) fn instances(system: &System) -> Result<Instances, QueryError> {
             Err(error) => found.failed.push((pid, error)),
         }
     }
-    found.inaccessible = views.inaccessible;
     Ok(found)
 }

@@ -17,7 +17,7 @@ use nix::errno::Errno;
 use nix::fcntl::AT_FDCWD;
 
 use super::system::System;
-use crate::procfs::{self, MountViews};
+use crate::procfs;
 use crate::query::failure::QueryError;
 use crate::sys;
 
@@ -125,7 +125,6 @@ pub(crate) fn census(system: &System) -> Result<Census, QueryError> {
         }
         Err(error) => error.kind() != ErrorKind::PermissionDenied,
     };
-    let mut mounts = Mounts::default();
     for pid in procfs::pids(proc).map_err(QueryError::Namespaces)? {
         if !visit(pid, pid.to_string()) {
             inaccessible += 1;
@@ -134,11 +133,15 @@ pub(crate) fn census(system: &System) -> Result<Census, QueryError> {
         for thread in procfs::other_threads(proc, pid) {
             visit(pid, thread);
         }
-        mounts.add(proc, pid);
     }
-    for (number, mounts) in mounts.found {
-        let unused = || Namespace { number, ..Namespace::default() };
-        found.entry(number).or_insert_with(unused).mounts = mounts;
+    for (pid, _) in &system.mount_views()?.distinct {
+        for (number, point) in procfs::mounted_namespaces(proc, *pid).unwrap_or_default() {
+            let unused = || Namespace { number, ..Namespace::default() };
+            let mounts = &mut found.entry(number).or_insert_with(unused).mounts;
+            if mounts.len() < MAX_MEMBERS {
+                mounts.push(proc.join(format!("{pid}/root")).join(point.strip_prefix("/").unwrap_or(&point)));
+            }
+        }
     }
     let mut namespaces: Vec<Namespace> = found.into_values().collect();
     namespaces.sort_by_key(|namespace| namespace.number);
@@ -151,30 +154,6 @@ pub(crate) fn census(system: &System) -> Result<Census, QueryError> {
         }
     }
     Ok(Census { namespaces, inaccessible })
-}
-
-/// The mount points of IPC namespaces.
-#[derive(Default)]
-struct Mounts {
-    views: MountViews,
-    found: HashMap<u64, Vec<PathBuf>>,
-}
-
-impl Mounts {
-    /// Adds the mounts that a process sees.
-    fn add(&mut self, proc: &Path, pid: i32) {
-        // A process that has exited has no mounts.
-        if self.views.add(proc, &pid.to_string()).is_none() {
-            return;
-        }
-        let root = proc.join(format!("{pid}/root"));
-        for (number, point) in procfs::mounted_namespaces(proc, pid).unwrap_or_default() {
-            let mounts = self.found.entry(number).or_default();
-            if mounts.len() < MAX_MEMBERS {
-                mounts.push(root.join(point.strip_prefix("/").unwrap_or(&point)));
-            }
-        }
-    }
 }
 
 /// Returns the container or unit of this IPC namespace, judged by a process in it; cached.

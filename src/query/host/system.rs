@@ -14,7 +14,7 @@ use super::directory::{DEV_SHM, ObjectDirectory};
 use super::id_map::{IdMaps, to_caller, to_namespace};
 use super::process::ProcessStatus;
 use crate::model::{Scope, Stamp, escape_invalid_utf8};
-use crate::procfs;
+use crate::procfs::{self, MountViews};
 use crate::query::failure::QueryError;
 use crate::query::product::Rules;
 use crate::sys;
@@ -69,6 +69,7 @@ pub(super) struct Cache {
     /// The pids of processes in pid namespaces below this one, each with that in this one.
     pub(super) inner_pids: OnceCell<Vec<(i32, i32)>>,
     swap_is_used: OnceCell<bool>,
+    mount_views: OnceCell<MountViews>,
 }
 
 impl System {
@@ -184,6 +185,15 @@ impl System {
         let own = procfs::mount_namespace_of(&self.proc, "thread-self");
         // Processes of other pid namespaces can have created files in it.
         ObjectDirectory::open(path, own, !self.is_in_initial_pid_namespace())
+    }
+
+    /// Returns what the processes see of the mounts, read once.
+    pub(super) fn mount_views(&self) -> Result<&MountViews, QueryError> {
+        if let Some(views) = self.cache.mount_views.get() {
+            return Ok(views);
+        }
+        let views = MountViews::read(&self.proc).map_err(QueryError::Namespaces)?;
+        Ok(self.cache.mount_views.get_or_init(|| views))
     }
 
     /// Returns whether any page of the machine is in swap, or that is unknown.
