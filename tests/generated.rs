@@ -220,7 +220,7 @@ fn sections(name: &str, is_main: bool) -> Roff {
         true => " A command that fails before it has a report prints {\"schema\":1,\"error\":{…}}.",
         false => "",
     };
-    let general = "Every top-level object has \"schema\":1, and every key is always present, except where its \
+    let general = "Every top-level object has \"schema\":1, and every field is always present, except where its \
         description says otherwise; unknown values and events that never happened are null. Sizes are bytes, times \
         RFC 3339 in UTC, durations seconds. Fields may be added; existing ones are never renamed, removed or retyped.";
     paragraph(&mut roff, &format!("{general}{failure}"));

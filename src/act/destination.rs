@@ -124,7 +124,7 @@ pub(super) fn failed(named: &Path, error: &io::Error, call: &'static str) -> Err
     let name = path_text(named);
     let failed = Error::io(format!("cannot write {name}"), error, call).target(name);
     match error.kind() {
-        io::ErrorKind::PermissionDenied => failed.cause("the caller has no write permission there"),
+        io::ErrorKind::PermissionDenied => failed.cause("the caller lacks permission on the file or its directory"),
         io::ErrorKind::StorageFull => failed.cause("the file system is full"),
         _ => failed.with_full_cause(),
     }

@@ -30,7 +30,7 @@ pub(super) struct GlobalArgs {
     #[arg(long, value_name = "FORMAT", value_parser = word(Format::ALL.map(|format| (format.as_str(), format))))]
     pub(super) format: Vec<Format>,
 
-    /// Run in the IPC namespace of PID, or the one with this file or number
+    /// Run in an IPC namespace, given by a pid, a file or a number
     #[arg(long, value_name = "PID|PATH|ipc:[N]|N")]
     pub(super) ns: Option<OsString>,
 

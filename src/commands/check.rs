@@ -61,7 +61,8 @@ Exit codes:
   0              OK
   1              WARNING: a value violates a -w range, none a -c range
   2              CRITICAL: a value violates a -c range
-  3              UNKNOWN: any failure, including usage errors; also --help";
+  3              UNKNOWN: any failure, including usage errors; also --help and
+                 --version";
 
 pub(crate) const EXIT_STATUS: &[(u8, &str)] = &[
     (0, "OK: every value is within its ranges."),
@@ -162,7 +163,7 @@ pub(crate) fn run(args: &CheckArgs, context: &mut Context) -> Result<Exit, Error
 }
 
 /// Returns the readings of the rules, without those that are not certain. Fails if one of these could make the status
-/// worse; otherwise warns of them.
+/// worse; otherwise warns about them.
 fn readings(context: &mut Context, rules: Vec<Rule>, measured: &Measured) -> Result<Vec<Reading>, Error> {
     let (mut readings, mut uncertain) = (Vec::new(), Vec::new());
     for rule in rules {
@@ -277,7 +278,7 @@ fn reading(rule: Rule, measured: &Measured) -> Result<Reading, Error> {
             Some((_, [_, unknown])) if measure.is_posix() => (
                 *unknown,
                 "object",
-                "not every process can be inspected, or the process in the name of an object may be of another pid \
+                "not every process can be inspected, or the pid in the name of an object may belong to another pid \
                  namespace",
                 ("determine their state", "list --posix --probe"),
             ),

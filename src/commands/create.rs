@@ -43,7 +43,7 @@ pub(crate) const MANUAL: Manual = Manual {
         ("shmadm create --key 0x4d2 --size 4096 --mode 660", "create the segment with key 0x4d2, or open it"),
         ("shmadm create --dry-run --size 2G", "show whether a segment of 2 GiB could be created now"),
         ("shmadm create --key random --exclusive", "create a segment with an unused key"),
-        ("shmadm create --fill 0xff --hold", "create a page filled with 0xff, kept attached in a background process"),
+        ("shmadm create --fill 0xff --hold", "create a one-page segment filled with 0xff, and keep it attached"),
         ("shmadm create /buffer --size 1M --reserve", "create a POSIX object and allocate its memory"),
     ],
     json: "{\"schema\":1,\"created\":true,\"segment\":{…},\"holder\":null}. \"created\" is false if an existing \

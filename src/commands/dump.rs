@@ -42,8 +42,8 @@ pub(crate) const MANUAL: Manual = Manual {
            \"value\":\"…\"}}; \"name\" or \"object\" instead of \"id\" for a POSIX object",
     notes: "Until they are complete, the files have no name (O_TMPFILE), so they disappear however the program \
             ends. On file systems that do not support this (NFS), and briefly while --force replaces files, their \
-            names begin with .shmadm-new-. So does that of the old record until the contents are replaced. SIGKILL \
-            at that time leaves these files.\n\n\
+            names begin with .shmadm-new-. The old record also has such a name until the contents are replaced. If \
+            dump is killed by SIGKILL at that time, these files remain.\n\n\
             dump refuses to write to a symbolic link, or through a symbolic link of a user who is neither root nor \
             the caller.\n\n\
             The checksum is BLAKE3 over the following, for each block of 4096 bytes that is not all zero: the \

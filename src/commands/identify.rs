@@ -31,17 +31,18 @@ pub(crate) const MANUAL: Manual = Manual {
     json: "{\"schema\":1,\"identities\":[{\"target\":\"/torch_4711_1_0\",\"product\":\"pytorch\",\"what\":\"…\",\"evidence\":[\"name\"],\"confidence\":\"certain\"|\"likely\"|\"guess\",\"maker\":4711|null,\"maker_running\":true|false|null,\"keep\":false,\"cleanup\":null,\"source\":\"…\"}]}. \
            Segments and objects to which no rule applies are omitted.",
     notes: "--rules FILE adds rules. They take precedence over the built-in ones and also affect STATE. Other \
-            commands ignore them. The file is TOML, a table [[product]] for each rule. id and source are required; \
-            the others are optional.\n\n\
-            pattern is a regular expression for the whole file name, in which (?<pid>…) is the pid of the creator, \
-            in the base given by base (10 by default). A pattern that ends in / matches only directories; with \
-            hugetlbfs, a rule matches only files on hugetlbfs. For segments, users lists the names of the program's \
-            processes, and keys its keys. With segments, a segment that such a process has attached is the \
-            program's; with dest, only if it is marked for destruction.\n\n\
-            what, keep and cleanup say what the program uses the object for, whether it keeps it between runs, and \
-            which command of its own cleans up. together marks objects that the program needs together: those with \
-            the same (?<unit>…) in their names, or all of one owner. (?<lock>…) matches in the names of its lock \
-            files. magic is the integer that some of its objects begin with.",
+            commands ignore them. The file is TOML, a table `[[product]]` for each rule. `id` and `source` are \
+            required; the other fields are optional.\n\n\
+            `pattern` is a regular expression for the whole file name, in which (?<pid>…) is the pid of the creator, \
+            in the base given by `base` (10 by default). A pattern that ends in / matches only directories; with \
+            `hugetlbfs`, a rule matches only files on hugetlbfs. For segments, `users` lists the names of the \
+            program's processes, and `keys` the keys of its segments. If `segments` is true, a segment that one of \
+            these processes has attached belongs to the program; if `dest` is also true, only a segment that is \
+            marked for destruction does.\n\n\
+            `what`, `keep` and `cleanup` say what the program uses the object for, whether it keeps it between \
+            runs, and which command of its own cleans up. `together` marks objects that the program needs together: \
+            those with the same (?<unit>…) in their names, or all of one owner. (?<lock>…) matches in the names of \
+            its lock files. `magic` is the integer that some of its objects begin with.",
 };
 
 #[derive(Args, Debug)]

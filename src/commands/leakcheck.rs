@@ -40,7 +40,7 @@ pub(crate) const MANUAL: Manual = Manual {
                   leakcheck checks the descendants of the command every few milliseconds. A new segment of the \
                   caller is unattributed if no observed process created it: a process of the command that ran too \
                   briefly, or another job, created it. Unattributed segments count as leaks unless --lenient is \
-                  given. --trace observes every shmget call instead, so every creator is known.\n\n\
+                  given. --trace observes the shmget calls instead, so nearly every creator is known (see NOTES).\n\n\
                   --rm removes leaked segments by the rules of prune: only orphans, each checked again immediately \
                   before its removal. A segment that is attached, or whose creator or last user is running, is \
                   kept. Unattributed segments are removed only with --strict. Segments that other users or other \
@@ -69,10 +69,10 @@ pub(crate) const MANUAL: Manual = Manual {
             segments.\n\n\
             To attribute an object, leakcheck watches /dev/shm with fanotify(7), which requires CAP_SYS_ADMIN in \
             the initial user namespace and Linux 5.17. The kernel reports the process that creates, links or \
-            renames a file there. An object is leaked if the command created it and no other process gave it a \
-            name. Its creator is unknown if it exits before leakcheck can identify it. This is rare, because \
-            leakcheck runs at real-time priority 1 (SCHED_FIFO) where permitted; the command does not. Files \
-            that the command moved to /dev/shm are not attributed.\n\n\
+            renames a file there. An object is leaked if the command created it and no process outside the command \
+            gave it a name. Its creator is unknown if that process exits before leakcheck can identify it. This is \
+            rare, because leakcheck runs at real-time priority 1 (SCHED_FIFO) where permitted; the command does \
+            not. Files that the command moved to /dev/shm are not attributed.\n\n\
             --trace uses seccomp user notification. It observes the command and all of its descendants and holds \
             the calling thread until the new segment is known. Segments are unattributed if the calling process is \
             already traced, for example by a debugger, or if the kernel is older than Linux 5.19. A debugger cannot \
@@ -111,8 +111,8 @@ enum IsolateArg {
 /// The meaning of "unattributed" and the exit codes, for the help.
 const EXIT_CODES: &str = "Without isolation, a new segment of yours is unattributed if leakcheck did not
 see which process created it: a process of the command that ran too briefly, or
-another job. Unattributed segments count as leaks (--lenient) and are not
-removed (--strict). With --trace there are almost none.
+another job. Unattributed segments count as leaks unless --lenient is given, and
+are not removed unless --strict is given. With --trace there are almost none.
 
 Exit codes:
   65             the command succeeded, but leaked memory (--leak-exit-code)
@@ -129,7 +129,7 @@ pub(crate) struct LeakcheckArgs {
     #[arg(long, value_enum, value_name = "WHEN", default_value = "auto")]
     isolate: IsolateArg,
 
-    /// Observe every shmget call to identify every creator
+    /// Observe shmget calls to identify creators that run only briefly
     #[arg(long)]
     trace: bool,
 

@@ -303,8 +303,8 @@ fn open_by<'a>(holdings: impl IntoIterator<Item = &'a Holding>, is_one: impl Fn(
 fn explain(Possible { reason, count }: Possible) -> Option<String> {
     let count = count.unwrap_or_default();
     Some(match reason {
-        Unseen::InFlight if count == 1 => "1 socket has descriptors in flight".to_owned(),
-        Unseen::InFlight => format!("{count} sockets have descriptors in flight"),
+        Unseen::InFlight if count == 1 => "files held by 1 socket or io_uring".to_owned(),
+        Unseen::InFlight => format!("files held by {count} sockets or io_urings"),
         Unseen::Permission => format!("{} cannot be inspected", counted(count, "process")),
         Unseen::PidNamespace => "processes outside this pid namespace".to_owned(),
         Unseen::HiddenMount => format!("{} hidden by other mounts", counted(count, "file system")),

@@ -17,8 +17,8 @@ use crate::ui::Out;
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Print the contents of a segment or POSIX object",
     description: "Prints the contents of a segment or POSIX object as a hex dump, text up to the first NUL byte \
-                  (--text), numbers (--type) or raw bytes (--raw). A range that exceeds it is an error. Raw bytes \
-                  are not written to a terminal.\n\n\
+                  (--text), numbers (--type) or raw bytes (--raw). A range that exceeds the segment or object is \
+                  an error. Raw bytes are not written to a terminal.\n\n\
                   read attaches the segment read-only, which updates its attach and detach times and its last user. \
                   --peek reads through the attachment of another process, so atime, dtime, lpid and nattch do not \
                   change. It requires CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE, and also works for segments marked \

@@ -26,7 +26,8 @@ pub(crate) const MANUAL: Manual = Manual {
     ],
     json: "{\"schema\":1,\"segments\":[{segment…,\"former_key\":null}],\"objects\":[…],\"failed\":[…]}, each list in \
            the order in which they were named, with the failures as in the report of rm.",
-    notes: "stat requires no permission on the segment or object, attaches and maps nothing, and changes no times.",
+    notes: "stat requires no permission on the segment or object, attaches and maps nothing, and changes no times, \
+            with one exception: reading the value of another user's named semaphore can update its access time.",
 };
 
 #[derive(Args, Debug)]

@@ -39,17 +39,17 @@ pub(crate) const MANUAL: Manual = Manual {
            one line per call, on standard output or in FILE. --summary adds a last line, {\"schema\":1, \"summary\":[{\"pid\":4711, \"command\":\"./server\", \"calls\":{\"shmget\":{\"made\":2, \"failed\":1}}, \"created\":[4], \"leaked\":[4]}]}.",
     notes: "A command is stopped only at these calls, by a seccomp filter, and otherwise runs at full speed. \
             Without CAP_SYS_ADMIN the filter requires no_new_privs; setuid programs then run without their \
-            privileges, as under any unprivileged tracer. A process is stopped at every system call instead, \
-            which is slow, with --pid, if no filter can be installed, if a sandbox's filter decides first, or once \
-            the process has installed a filter of its own.\n\n\
+            privileges, as under any unprivileged tracer. In four cases, a process is stopped at every system call \
+            instead, which is slow: with --pid, if no filter can be installed, if the filter of a sandbox decides \
+            first, and once the process has installed a filter of its own.\n\n\
             [PID] precedes each call, or [PID:THREAD] if a thread other than the first made it. A call without a \
             result (?) did not return, will be repeated after a signal, or was denied by a seccomp filter with \
             SIGSYS.\n\n\
             No other tracer, such as a debugger, can attach to a traced process. 32-bit system calls are not \
             decoded; a warning names the process. A child that was started with CLONE_UNTRACED is not traced, and \
             its calls fail with ENOSYS.\n\n\
-            Attaching can end a call that waits, such as epoll_wait(2) or semop(2), with EINTR, as stopping and \
-            continuing the process can; detaching cannot.\n\n\
+            Attaching can make a blocking call, such as epoll_wait(2) or semop(2), fail with EINTR, just as SIGSTOP \
+            and SIGCONT can. Detaching cannot.\n\n\
             Signals sent to shmadm are passed on to the command, except SIGKILL, SIGURG, and those that stop a \
             process. After the command has exited, they are passed on to the processes that it left running.\n\n\
             FILE is replaced; its mode is 0644 less the umask. A FIFO, a device or an open descriptor (/dev/fd/3) \

@@ -49,9 +49,10 @@ pub(crate) const MANUAL: Manual = Manual {
             nattch counts mappings, not processes: fork(2) copies them, mprotect(2) splits them, and two processes \
             that share an address space share one mapping. ATTACHES is the number of mappings of a process.\n\n\
             A mapping is identified by the device, by the inode number, which is the id of the segment, and by the \
-            IPC namespace; its name proves nothing. With CAP_SYS_ADMIN, segments with the same id are distinguished \
-            by the file behind the mapping. `certain` is false where the mapping may belong to a segment of another \
-            namespace: without the capability, or if the process is no longer in the namespace.\n\n\
+            IPC namespace. Its name must begin with /SYSV, but any file can have such a name. With CAP_SYS_ADMIN, \
+            segments with the same id are distinguished by the file behind the mapping. `certain` is false where the \
+            mapping may belong to a segment of another namespace: without the capability, or if the process is no \
+            longer in the namespace.\n\n\
             A segment that is marked for destruction has lost its key. Its mappings still contain it in their \
             names; it is reported as `former_key`. If SEGMENT is a key, a warning names marked segments that had \
             this key, or the error if no segment has it.",

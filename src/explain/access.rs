@@ -135,9 +135,11 @@ fn explain_ownership(system: &System, error: Error, segment: &Object, name: &str
     let is_outside = system.may_be_unmapped(Account::User, segment.uid);
     match capability(system, number) {
         Capability::Effective => error.cause(DENIED),
-        Capability::Ineffective => {
-            error.cause(format!("{cause}, and {name} has no effect in the user namespace of the segment")).also(OUTSIDE)
-        }
+        Capability::Ineffective => error
+            .cause(format!(
+                "{cause}, and {name} has no effect because the IPC namespace belongs to another user namespace"
+            ))
+            .also(OUTSIDE),
         Capability::Missing if is_outside => error.cause(format!("{cause}, and {name} is missing")).also(OUTSIDE),
         Capability::Missing => error
             .cause(format!("{cause}, and {name} is missing"))

@@ -152,7 +152,7 @@ fn explain_segment(system: &System, mut error: Error, attempt: &Attempt, id: Shm
         (Errno::EINVAL, Some(segment)) => {
             let mut error = match attempt {
                 Attempt::Attach { address: Address::Any, remap: true, .. } => {
-                    error.cause("SHM_REMAP requires an address, which is NULL")
+                    error.cause("SHM_REMAP requires an address, but the address is NULL")
                 }
                 Attempt::Attach { address: Address::Exact(address), .. } => {
                     explain_address(system, error, *address, segment.size)
@@ -167,7 +167,7 @@ fn explain_segment(system: &System, mut error: Error, attempt: &Attempt, id: Shm
             };
             let needed = attempt.needed_access();
             if matches!(attempt, Attempt::Attach { .. }) && is_denied(system, &segment, needed) {
-                // With another address, the call would fail because of this.
+                // With another address, the call would still fail, for this reason.
                 error = explain_access(system, error, &segment, needed);
                 error.hints.clear();
             }

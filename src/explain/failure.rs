@@ -75,7 +75,7 @@ pub(crate) fn cannot_inspect(system: &System, (pid, error): (i32, ProcError)) ->
         error if error.kind == Kind::Permission => {
             let why = match system.effective_uid(pid) {
                 Some(uid) if !system.is_caller(uid) => format!("it is a process of user {}", system.user(uid)),
-                _ => "it has protected its memory (prctl(2), PR_SET_DUMPABLE), or a security module has".to_owned(),
+                _ => "its memory is protected (by prctl(2), PR_SET_DUMPABLE, or by a security module)".to_owned(),
             };
             let error = error.cause(format!("{why}; to inspect it, you need CAP_SYS_PTRACE in its user namespace"));
             if query::can_inspect_all(system) { error } else { error.with(Hint::run_as_root()) }
@@ -111,7 +111,7 @@ pub(crate) fn cannot_peek(system: &System, object: &Object, error: PeekError) ->
         PeekError::Denied => (Kind::Permission, "this requires CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE".to_owned()),
         PeekError::Exited(error) => (Kind::Failed, format!("the process that had it attached has exited: {error}")),
         PeekError::NotFound if !object.is_in_use() => (Kind::Failed, "no process has it attached".to_owned()),
-        PeekError::NotFound => (Kind::Permission, "no visible process certainly has it attached".to_owned()),
+        PeekError::NotFound => (Kind::Permission, "no visible process is certain to have it attached".to_owned()),
     };
     let ident = object.ident();
     let error = Error::new(kind, format!("cannot open {ident} through another process"));

@@ -87,7 +87,7 @@ fn unknown(attempt: &Attempt, failure: SysError, denied: Option<SysError>) -> Er
     let error = Error::failed_call(attempt.message(), failure);
     let error = match (attempt, failure.errno) {
         (Attempt::Open { .. }, Errno::ENOENT) => error.cause(NO_SUCH_KEY),
-        _ => error.cause(format!("unknown: its IPC namespace cannot be entered from here: {why}")),
+        _ => error.cause(format!("unknown: the caller's IPC namespace cannot be entered from here: {why}")),
     };
     // A command can enter the user namespace that owns the IPC namespace, too.
     error.hint("list the segments", shmadm("list"))

@@ -55,7 +55,7 @@ named! {
     }
 }
 
-/// A reason, and how many processes, sockets or file systems it applies to.
+/// A reason, and how many processes, descriptors or file systems it applies to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Possible {
     pub(crate) reason: Unseen,

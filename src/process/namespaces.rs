@@ -118,7 +118,8 @@ pub(crate) fn enterable_namespaces(system: &System) -> Vec<Namespace> {
 }
 
 /// The cause of EPERM from setns(2).
-const NEEDS_ADMIN: &str = "requires CAP_SYS_ADMIN in the current user namespace and in the one that owns it";
+const NEEDS_ADMIN: &str =
+    "requires CAP_SYS_ADMIN in the current user namespace and in the user namespace that owns the IPC namespace";
 
 /// Returns the error of a setns(2), or of the call before it.
 fn refused(message: String, error: SysError) -> Error {

@@ -148,7 +148,7 @@ impl Kept {
             options => format!("of other owners (--any-owner instead of {})", options.join(" and ")),
         };
         let reasons = [
-            (Keep::Young, format!("younger than {least} (--older-than 0s)")),
+            (Keep::Young, format!("idle for less than {least} (--older-than 0s)")),
             (Keep::OtherOwner, other_owner),
             (Keep::Idle, "idle (--unattached)".to_owned()),
             (Keep::Unknown, "unknown (--unattached)".to_owned()),

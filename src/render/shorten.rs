@@ -101,9 +101,8 @@ mod tests {
 
     #[test]
     fn the_beginning_of_a_sentence_stays() {
-        for (width, short) in [(20, "1 socket has descri…"), (13, "1 socket has…"), (14, "1 socket has…"), (1, "…")]
-        {
-            assert_eq!(super::sentence("1 socket has descriptors in flight", width, "…"), short, "{width}");
+        for (width, short) in [(20, "1 process cannot be…"), (10, "1 process…"), (11, "1 process…"), (1, "…")] {
+            assert_eq!(super::sentence("1 process cannot be inspected", width, "…"), short, "{width}");
         }
     }
 

@@ -115,7 +115,10 @@ fn global_options_are_accepted_anywhere() {
         assert!(ran.stdout.lines().all(|line| line.starts_with("{\"schema\":1,")), "{ran:?}");
     }
     for own in [["--rounds", "1"], ["--key", "7"], ["--interval", "1ms"]] {
-        run(["demo"].iter().chain(&own).chain(&["writer"])).exits(2).prints_nothing().says("must follow that word");
+        run(["demo"].iter().chain(&own).chain(&["writer"]))
+            .exits(2)
+            .prints_nothing()
+            .says("must follow the word `writer` or `reader`");
     }
     run(["demo", "--keep", "reader"]).exits(2).prints_nothing();
     assert_eq!(oracle::rows(), []);

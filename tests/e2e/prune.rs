@@ -305,7 +305,7 @@ fn what_is_kept_is_summarised_with_the_reasons() {
         &expect![[r#"
             [stderr]
             nothing to prune
-            kept 7: 2 younger than 10m (--older-than 0s), 1 of other users (--any-owner), 2 idle (--unattached), 2 attached by pid [[PID]]
+            kept 7: 2 idle for less than 10m (--older-than 0s), 1 of other users (--any-owner), 2 idle (--unattached), 2 attached by pid [[PID]]
         "#]],
     );
     let kept =

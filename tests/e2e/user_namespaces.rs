@@ -108,7 +108,7 @@ fn namespace_root_gets_a_hint_to_ask_outside() {
     let id = oracle::create(0, 4096, 0o600);
     let ran = within(&["rm", &id.to_string()])
         .exits(4)
-        .says("CAP_SYS_ADMIN has no effect in the user namespace of the segment")
+        .says("CAP_SYS_ADMIN has no effect because the IPC namespace belongs to another user namespace")
         .says("; the owner and root can do this outside your user namespace");
     assert!(!ran.stderr.contains("hint: "), "no command of the owner inside helps: {ran:?}");
     assert!(oracle::row(id).is_some());

@@ -19,8 +19,8 @@ use crate::process::Role;
 
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Show the life of a segment, with a writer and a reader",
-    description: "Shows the life of a segment with real system calls: this process creates the segment; two others, \
-                  a writer and a reader, attach it, use it and detach; then it is destroyed. Each step is \
+    description: "Shows the life of a segment with real system calls: a helper process creates the segment; two \
+                  others, a writer and a reader, attach it, use it and detach; then it is destroyed. Each step is \
                   explained. Unless --keep is given, the segment is removed at the end, even after Ctrl-C.\n\n\
                   `demo writer` and `demo reader` run the two halves in separate terminals. They write and read a \
                   native 32-bit integer, 0 to 999, at offset 0 of the one-page segment with key 1234, as any other \
@@ -35,7 +35,7 @@ pub(crate) const MANUAL: Manual = Manual {
     ],
     json: "One object per line: \
            {\"schema\":1,\"event\":\"call\"|\"use\"|\"stat\"|\"note\",\"step\":\"create\"|\"attach\"|\"use\"|\"detach\"|\"destroy\",\"role\":\"demo\"|\"writer\"|\"reader\",\"pid\":4711,\"call\":\"…\",\"result\":\"…\",\"value\":523,\"text\":\"…\",\"segment\":{…}}. \
-           Keys that do not apply to an event are null.",
+           Fields that do not apply to an event are null.",
     notes: "If a segment with key 1234 exists, the whole demo leaves it unchanged and uses another key.\n\n\
             A second process, shmadm-guard, makes the call that creates the segment of the whole demo, and removes it \
             if the demo is killed (by SIGKILL or the OOM killer). It is shown as the creator.",
@@ -131,7 +131,8 @@ pub(crate) fn run(args: &DemoArgs, context: &mut Context) -> Result<Exit, Error>
     // clap's args_conflicts_with_subcommands would also reject the global options.
     if args.role.is_some() && (args.keep || args.pace.is_given()) {
         return Err(usage_error(
-            "options of writer and reader must follow that word; --keep applies only to the whole demo",
+            "options of `demo writer` and `demo reader` must follow the word `writer` or `reader`; --keep applies \
+             only to the whole demo",
         ));
     }
     match &args.role {

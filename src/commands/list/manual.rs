@@ -32,8 +32,9 @@ pub(crate) const MANUAL: Manual = Manual {
                   each object without a known user, which the kernel grants only if no process has the object open \
                   or mapped. A process that opens an object at that moment is briefly blocked.\n\n\
                   IDLE of a segment is the time since the last attach, detach or change; IDLE of an object is the \
-                  time since the latest of its four times. It is empty while the segment or object is in use. \
-                  Stores to a mapped object leave no trace, so an object that was used a moment ago can look idle.\n\n\
+                  time since the latest of its four times. It is not shown (-) while the segment or object is in \
+                  use. Stores to a mapped object leave no trace, so an object that was used a moment ago can look \
+                  idle.\n\n\
                   PRODUCT is the program that uses such names. A name is not proof: any process can use any name.\n\n\
                   -o selects columns in every format. Without it, csv, tsv and json print fixed fields; the default \
                   table may change, and drops columns on a narrow terminal. Long commands are shortened, but keep \
@@ -42,13 +43,13 @@ pub(crate) const MANUAL: Manual = Manual {
     examples: &[
         ("shmadm list", "show all segments and objects"),
         ("shmadm list --mine --state orphan --older-than 10m", "show your segments that are no longer used"),
-        ("shmadm list --sort rss --reverse -o ID,OWNER,SIZE,RSS,STATE", "show the largest users of memory first"),
+        ("shmadm list --sort rss --reverse -o ID,OWNER,SIZE,RSS,STATE", "show the segments with the most memory first"),
         ("shmadm list -o ID --no-headings --format tsv", "print ids for a script"),
         ("shmadm list --posix --sort size --reverse", "show the largest POSIX objects first"),
         ("shmadm list --unlinked", "show objects that have no name but still take memory"),
     ],
     json: "{\"schema\":1,\"segments\":[…],\"objects\":[…]}. With --posix or --unlinked there are only objects; with \
-           --sysv or -o only segments. With -o each has exactly the selected keys.",
+           --sysv or -o only segments. With -o, each record has exactly the selected fields.",
     notes: "--pid, and the columns PIDS, COMMANDS, FORMER_KEY and PAGE_SIZE, require a scan of all processes. With \
             --key, a warning names segments that are marked for destruction and had that key: their users do not \
             share memory with those of the segment that has the key now.\n\n\

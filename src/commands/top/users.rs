@@ -48,7 +48,7 @@ pub(super) fn users(context: &mut Context, object: &LargeObject, width: usize) -
     // Before the users, of which not all may fit.
     Ok(match (lines.len(), is_complete) {
         (..=1, true) => note("no process uses it"),
-        (..=1, false) => note("no process that uses it was found, but not all can be inspected"),
+        (..=1, false) => note("no process that uses it was found, but not all processes can be inspected"),
         (_, true) => [vec![title], lines].concat(),
         (_, false) => [note("there may be more: not all processes can be inspected"), lines].concat(),
     })

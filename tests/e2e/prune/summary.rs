@@ -25,5 +25,5 @@ fn the_option_that_selects_other_users_replaces_their_names() {
     finish(shmadm_as(1).args(["prune", "--mine"]))
         .exits(0)
         .says("kept 1: 1 of other owners (--any-owner instead of --mine)\n");
-    run(["prune"]).exits(0).says("kept 1: 1 younger than 10m (--older-than 0s)\n");
+    run(["prune"]).exits(0).says("kept 1: 1 idle for less than 10m (--older-than 0s)\n");
 }

@@ -76,7 +76,7 @@ fn a_segment_of_a_namespace_that_its_process_has_left_is_not_certain_to_be_this_
     assert_eq!((pids(&report), &report["nattch"]), (BTreeSet::from([there.pid()]), &json!(1)), "{report}");
     assert_eq!(report["attachments"][0]["certain"], false, "{report}");
     let read = run(["read", "0x4d2", "--peek"]).exits(4).prints_nothing();
-    read.says("no visible process certainly has it attached");
+    read.says("no visible process is certain to have it attached");
 }
 
 #[apply(test)]

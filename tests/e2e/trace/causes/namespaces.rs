@@ -24,7 +24,7 @@ fn a_namespace_that_cannot_be_entered_is_not_guessed_about() {
             "cause: no segment in this IPC namespace has this key",
             &*list,
             "cause: the size is 0; the minimum is 1 byte",
-            "cause: unknown: its IPC namespace cannot be entered from here: this requires CAP_SYS_ADMIN",
+            "cause: unknown: the caller's IPC namespace cannot be entered from here: this requires CAP_SYS_ADMIN",
             &*list
         ]
     );
@@ -44,7 +44,7 @@ fn no_command_is_printed_for_a_process_that_proc_hides() {
     let mut command = shmadm_as(NOBODY);
     let calls = "shmget(6, 0, 0); shmget(5, 4096, 0600)";
     let ran = finish(command.arg("trace").arg("--").arg(&perl).args(["-e", calls]));
-    let cause = "cause: unknown: its IPC namespace cannot be entered from here: /proc does not show it to you";
+    let cause = "cause: unknown: the caller's IPC namespace cannot be entered from here: /proc does not show it to you";
     assert_eq!(diagnoses(&ran), ["cause: no segment in this IPC namespace has this key", cause]);
 }
 
@@ -61,8 +61,9 @@ fn capabilities_count_in_the_user_namespace_of_the_segment() {
     assert_eq!(
         causes,
         [
-            "cause: user nobody is neither the owner (root) nor the creator (root), and CAP_SYS_ADMIN has no effect in the \
-             user namespace of the segment; the owner and root can do this outside your user namespace",
+            "cause: user nobody is neither the owner (root) nor the creator (root), and CAP_SYS_ADMIN has no effect because \
+             the IPC namespace belongs to another user namespace; the owner and root can do this outside your user \
+             namespace",
             "cause: mode 0600, owner root:root: user nobody (other) has no access, and CAP_IPC_OWNER has no effect because \
              the IPC namespace belongs to another user namespace"
         ]
