@@ -100,7 +100,7 @@ impl Ui {
         self
     }
 
-    /// Sets a name for the namespace of `--ns` in hints at other programs, which do not accept its number.
+    /// Sets a name for the namespace of `--ns` in hints that run other programs, which do not accept its number.
     #[must_use]
     pub(crate) fn with_namespace_for_others(mut self, name: Option<OsString>) -> Self {
         self.hints.namespace_for_others = name;

@@ -9,10 +9,10 @@ use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
 use shmadm::{COMMANDS, Command, EXIT_STATUS};
 
-/// The date on the pages: that of their last change worth a date, and not of the day they are built.
+/// The date on the pages: the date of their last substantial change, not of the build.
 const DATE: &str = "2026-11-25";
 
-/// What users of the older tools type here instead.
+/// The commands that replace those of the older tools.
 const COMPARED: &[(&str, &str)] = &[
     ("ipcs -m", "shmadm list"),
     ("ipcs -m -t", "shmadm list -t"),

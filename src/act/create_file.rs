@@ -32,7 +32,7 @@ impl NewObject {
     }
 }
 
-/// Creates an object, with `fill` before it gets its name; returns `false` if it exists and has what was requested.
+/// Creates an object; calls `fill` before it gets its name. Returns `false` if it exists and has what was requested.
 pub(crate) fn create_file(
     system: &System,
     new: &NewObject,

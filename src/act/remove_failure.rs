@@ -28,7 +28,7 @@ pub(crate) enum Failure {
     Needed,
     /// A process opened it during the removal.
     BeingOpened,
-    /// It was renamed, not removed for this reason, and could not get its name back.
+    /// It was renamed but then not removed because of `why`, and its name could not be restored.
     LeftAside {
         aside: String,
         errno: Errno,

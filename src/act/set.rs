@@ -1,4 +1,4 @@
-//! Changes the owner, group, mode and lock of a segment.
+//! Changes the owner, group, mode and lock of a segment. Passes POSIX objects to `set_file`.
 
 use super::set_file::set_file;
 use crate::error::{Error, Kind, shmadm};
@@ -33,8 +33,8 @@ impl Change {
     }
 }
 
-/// Changes a segment. The lock is changed first, since it fails most often, and is restored if IPC_SET fails.
-/// Fails as shmctl(2). Nothing is changed then, unless a hint says that the lock could not be restored.
+/// Changes an object. The lock of a segment is changed first, since it fails most often, and is restored if IPC_SET
+/// fails. Fails as shmctl(2). Nothing is changed then, unless a hint says that the lock could not be restored.
 pub(crate) fn set(system: &System, seen: &Object, change: Change) -> Result<(), Error> {
     change.check(seen)?;
     let ObjectKind::SysV(SysV { id, .. }) = seen.kind else { return set_file(system, seen, change) };

@@ -1,10 +1,10 @@
 //! Completion: the candidates for a word that is being typed.
 //!
-//! The scripts in completions/ run `shmadm __complete WORD…` with the words up to the cursor. The answer is a line for
-//! each candidate, its description after a tab. `:files` and `:command`, with a prefix or the index of a word after the
-//! tab, leave the completion of a file name or of another program's command line to the shell. clap_complete finds the
-//! argument. Its value is then a marker with the value name, which is replaced by values of the system. Errors give no
-//! candidates.
+//! The scripts in completions/ run `shmadm __complete WORD…` with the words up to the cursor. Each line of the answer
+//! is a candidate, a tab and its description. Two special candidates leave the completion to the shell: `:files` (a
+//! file name; the prefix follows the tab) and `:command` (another program's command line; the index of its first word
+//! follows the tab). clap_complete determines which argument is completed; its value is a marker that contains the
+//! value name, which this module replaces with values of the running system. An error produces no candidates.
 
 use std::collections::{BTreeSet, HashSet};
 use std::ffi::{OsStr, OsString};
@@ -111,7 +111,7 @@ struct Live<'a> {
 }
 
 impl Live<'_> {
-    /// Replaces a marker by the values that match the word in it. What precedes the marker is part of each.
+    /// Replaces a marker with the values that match the word in it. What precedes the marker is part of each.
     fn expand(&self, candidate: &CompletionCandidate) -> Vec<Candidate> {
         let value = candidate.get_value().to_string_lossy();
         let mut parts = value.splitn(3, MARK);
@@ -216,7 +216,7 @@ impl Live<'_> {
         }
     }
 
-    /// Returns the keys that an option accepts: those of segments, and words.
+    /// Returns the keys that an option accepts: those of segments, and keywords.
     fn keys(&self, word: &str) -> Vec<Candidate> {
         let words: &[(&str, &str)] = match self.command {
             "demo" => &[],

@@ -27,7 +27,7 @@ const SYNONYMS: [(&str, &str); 7] = [
     ("clean", "prune"),
 ];
 
-/// The commands that require a target, with the text of the hint at their help.
+/// The commands that require a target, with the text of the hint that suggests their help.
 const WITH_SEGMENT: [(&str, &str); 2] =
     [("rm", "see how segments and objects are removed"), ("read", "see how contents are read")];
 

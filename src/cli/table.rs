@@ -1,7 +1,7 @@
 //! The table of commands.
 //!
 //! The grouped help, manual pages, completions, accepted formats and exit codes of usage errors are derived from it. A
-//! new command is a file in `commands` and a line here.
+//! new command is a file in `commands`, its `mod` there, and a line here.
 
 use clap::{ArgMatches, Args};
 

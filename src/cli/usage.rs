@@ -20,7 +20,7 @@ pub(super) fn report(error: clap::Error, program: &clap::Command, arguments: &[O
     // clap sets a command's `bin_name` when it parses that command's arguments.
     let built = program.get_subcommands().find(|command| command.get_bin_name().is_some());
     let called = called(built, &words);
-    // Not that of a command after --help, which prints the help of the program.
+    // In `shmadm --help list`, the help is that of the program, so the exit codes of `list` do not apply.
     let called_for = called.filter(|_| error.use_stderr() || built.is_some() || words.contains(&"help"));
     let codes = called_for.map_or(ExitCodes::Standard, |command| command.exit_codes);
     let before_dashes = words.split(|word| *word == "--").next().unwrap_or_default();

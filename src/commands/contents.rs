@@ -35,7 +35,7 @@ impl Context {
         offset: u64,
         length: Option<u64>,
     ) -> Result<Source, Error> {
-        // The file of a POSIX object is read directly, which changes no times either.
+        // The file of a POSIX object is read directly, with O_NOATIME where that is permitted.
         if args.peek && object.is_segment() {
             return Source::via_peer(&self.system, object);
         }
@@ -73,7 +73,7 @@ impl Context {
         Ok(Source::attached(&self.system, attachment))
     }
 
-    /// Copies a range to standard output, without its buffer; with `sparse`, untouched pages become holes of a file.
+    /// Copies a range to standard output, bypassing its buffer; with `sparse`, untouched pages become holes of a file.
     pub(super) fn send(
         &mut self,
         source: &Source,

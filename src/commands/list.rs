@@ -249,8 +249,8 @@ fn selected(
     Ok((objects, failures))
 }
 
-/// Lists the segments of all namespaces; attachments to segments of other ones are found only with those of all
-/// segments.
+/// Lists the segments of all namespaces. Attachments of segments in namespaces that were not visited are found only if
+/// `needs` includes ATTACHERS.
 fn all_namespaces(context: &mut Context, needs: Needs) -> Result<Vec<Object>, Error> {
     let Survey { mut objects, is_complete, .. } = survey(context, needs)?;
     if needs.contains(Needs::ATTACHERS) {

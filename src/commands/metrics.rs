@@ -153,7 +153,7 @@ fn posix(args: &MetricsArgs, context: &mut Context) -> Result<Vec<PosixMetrics>,
     Ok(usages.into_iter().zip(directories).map(metrics).collect())
 }
 
-/// Replaces user ids by names. Users with the same name are merged: a duplicate series would invalidate the whole
+/// Replaces user ids with names. Users with the same name are merged: a duplicate series would invalidate the whole
 /// output.
 fn by_name(system: &System, owners: Owners) -> BTreeMap<String, Tally> {
     let mut named = BTreeMap::from([(system.user(ROOT), Tally::zero())]);

@@ -110,6 +110,6 @@ fn apply(context: &mut Context, segment: &Object, change: Change) -> Result<Opti
     act::set(&context.system, segment, change)?;
     let changed = Object { size: change.size.unwrap_or(segment.size), ..segment.clone() };
     context.ui.status(&format!("changed {}", describe(&changed)));
-    // By its id: with the key's segment removed meanwhile, another could have the key.
+    // Look it up by its id: by now, the key may belong to another segment.
     context.json().then(|| look_up_again(context, segment.ident(), context.record_needs())).transpose()
 }

@@ -2,7 +2,7 @@
 //!
 //! Large output is not copied into this process's memory: sendfile(2) sends the file behind the segment to any output,
 //! and for data in the mapping, vmsplice(2) moves pages into a pipe and write(2) copies them to a file. Where the
-//! kernel or a sandbox refuses the first of these, bytes pass through a buffer, or through write(2).
+//! kernel or a sandbox refuses sendfile or vmsplice, bytes pass through a buffer, or through write(2).
 
 use std::os::fd::{AsFd, BorrowedFd};
 

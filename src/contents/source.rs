@@ -1,6 +1,6 @@
 //! Reads the contents of an object without allocating memory for its holes.
 //!
-//! A POSIX object is read through its file. A segment has none that a name leads to:
+//! A POSIX object is read through its file. A segment has no file that can be opened by name:
 //!
 //! Reading a hole through an attachment allocates it. Reading the file behind the attachment (/proc/self/map_files, or
 //! another process's with `--peek`) does not, but requires privilege. Without the file, mincore(2) shows which pages

@@ -139,7 +139,7 @@ fn receive_mapped(
 
 /// Reads a descriptor into a range, but does not write zeros to holes.
 ///
-/// It reads the same as if everything had been written. Holes of an input file are not read.
+/// Reading the range returns the same bytes as if everything had been written. Holes of an input file are not read.
 pub(crate) fn receive_sparse(
     system: &System,
     source: &Source,

@@ -44,7 +44,7 @@ pub(crate) enum Program {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Privilege {
     Caller,
-    /// Root: with `sudo`. If root is the caller, there is no such command.
+    /// Root: with `sudo`. If the caller is root, the hint has no command.
     Root,
     /// Who can write this file: with `sudo` if the caller cannot.
     Write(PathBuf),
@@ -98,7 +98,7 @@ impl Invocation {
         self
     }
 
-    /// Replaces the segments of the user's command by one of them.
+    /// Replaces the segments of the user's command with one of them.
     #[must_use]
     pub(crate) fn on(mut self, target: impl Into<OsString>) -> Self {
         self.targets.push(target.into());

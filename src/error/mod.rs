@@ -22,7 +22,7 @@ pub enum Kind {
     Failed,
     /// The command line is invalid; nothing was done.
     Usage,
-    /// The segment does not exist.
+    /// The segment, object or process does not exist.
     NotFound,
     /// Permission denied.
     Permission,

@@ -65,8 +65,8 @@ pub(crate) fn attached_refusal(system: &System, seen: &Object, message: String) 
     Some(Error::new(Kind::Refused, message).target(segment.sysv().id.to_string()).cause(cause))
 }
 
-/// Describes what still runs of an idle segment: `the creator of segment 5 is still running: pid 12 (root, command)`.
-/// Returns `None` for a POSIX object.
+/// Describes which processes of an idle segment are still running: `the creator of segment 5 is still running: pid 12
+/// (root, command)`. Returns `None` for a POSIX object.
 pub(crate) fn describe_running(system: &System, segment: &Object) -> Option<String> {
     let sysv = segment.as_sysv()?;
     let running = creator_and_last_user_now(system, segment).map(|status| status.is_running());

@@ -13,7 +13,7 @@ named! {
         Content = "content",
         /// The programs that use it.
         Users = "users",
-        /// The lock that it holds.
+        /// A lock that a process holds on it or on another object of its family.
         Lock = "lock",
         Name = "name",
         Key = "key",

@@ -21,10 +21,10 @@ bitflags! {
         const PAGE_SIZE = 1 << 7 | Self::ATTACHERS.bits();
         /// What the contents of a named semaphore show.
         const CONTENTS = 1 << 8;
-        /// The program that it belongs to, which only attachments show.
-        const PRODUCT = 1 << 10 | Self::ATTACHERS.bits();
         /// Not a field: a directory with the name is accepted too.
         const DIRECTORIES = 1 << 9;
+        /// The program that it belongs to, which only attachments show.
+        const PRODUCT = 1 << 10 | Self::ATTACHERS.bits();
     }
 }
 

@@ -84,7 +84,7 @@ impl Threshold {
         is_in == self.inside
     }
 
-    /// Returns integers that include the first value of each interval in which all values are alerts, or none is.
+    /// Returns integers that include the first value of each interval whose values are all alerts or all not alerts.
     pub(crate) fn change_points(&self, limit: Option<u64>) -> impl Iterator<Item = u128> {
         let ends = [self.start, self.end].into_iter().filter_map(move |end| end.value(limit));
         let whole = ends.filter_map(|end| u128::try_from(end.div_euclid(ONE)).ok());

@@ -1,13 +1,13 @@
-//! The guard: a second process that creates a segment for another one (its maker), and removes it if the maker exits
+//! The guard: a second process that creates a segment for another one (its client), and removes it if the client exits
 //! before the segment is complete.
 //!
 //! A segment has its key from the moment shmget(2) creates it, so other processes can find it while it is filled; and
 //! a process that is killed cleans up nothing. Without a guard, a half-written segment would stay. The guard calls
-//! shmget itself, so it knows which segment to remove; if the maker called it and were killed before it could send the
+//! shmget itself, so it knows which segment to remove; if the client called it and were killed before it could send the
 //! id, another user's segment could be removed: a creator's pid may have been reused.
 //!
-//! The maker writes requests to the guard's standard input, a line each, until one succeeds. The end of standard input
-//! then makes the guard remove the segment. Once the maker has completed it and printed its id, it kills the guard.
+//! The client writes requests to the guard's standard input, a line each, until one succeeds. The end of standard input
+//! then makes the guard remove the segment. Once the client has completed it and printed its id, it kills the guard.
 
 use std::ffi::CStr;
 use std::io::{self, BufRead, ErrorKind, Read, Write};
@@ -120,7 +120,7 @@ fn parse_request(line: &str) -> Option<(Key, u64, CreateFlags)> {
 
 pub(crate) fn guard_main() -> Result<(), Error> {
     let _ = become_helper(GUARD_NAME);
-    // A signal to all processes of a service reaches the maker too, which cleans up by itself.
+    // A signal to all processes of a service reaches the client too, which cleans up by itself.
     sys::block_signals();
     let failed = |error| Error::io("cannot guard a segment", &error, "read");
     let mut input = std::io::stdin().lock();
@@ -132,7 +132,7 @@ pub(crate) fn guard_main() -> Result<(), Error> {
         let created = sys::create(key, size, flags);
         let answer = created.map(|id| [id.raw().cast_unsigned().into()]).map_err(|error| error.errno);
         let (_, output) = sys::standard_input_and_output();
-        // Fails if the maker no longer waits, which the end of standard input reports as well.
+        // Fails if the client no longer waits, which the end of standard input reports as well.
         let _ = sys::write(output, format_answer(answer).as_bytes());
         if let Ok(id) = created {
             input.read_to_end(&mut Vec::new()).map_err(failed)?;

@@ -77,7 +77,7 @@ impl Pair {
                     })?;
                     return Ok((read > 0).then_some(line));
                 }
-                // So that one does not wait in vain for the other.
+                // So that one does not wait forever for the other.
                 WaitOutcome::Timeout | WaitOutcome::Suspend | WaitOutcome::Redraw => self.check()?,
                 WaitOutcome::Terminate(_) | WaitOutcome::Signal(_) => return Ok(None),
             }

@@ -10,7 +10,7 @@ use crate::model::enumerate;
 /// The groups of a pattern that mean something (products.toml).
 const GROUPS: [&str; 3] = ["pid", "unit", "lock"];
 
-/// A regular expression for a whole name, compiled when a name gets that far: the first or the last byte of a name
+/// A regular expression for a whole name, compiled when a name first passes the faster tests: its first or last byte
 /// excludes most rules.
 #[derive(Debug, Deserialize)]
 #[serde(from = "String")]

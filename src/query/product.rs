@@ -163,7 +163,7 @@ impl Rules {
         on_hugetlbfs: bool,
     ) -> Option<Recognized<'a>> {
         let is_directory = stat.is_directory();
-        // Other patterns of users have always matched directories too.
+        // Patterns in users' rules also match directories, for compatibility.
         let own = self.own.iter().filter(|product| is_directory || !product.is_for_directories());
         let builtin = Self::builtin().iter().filter(|product| is_directory == product.is_for_directories());
         let mut products = own.chain(builtin).filter(|product| on_hugetlbfs || !product.hugetlbfs);

@@ -18,7 +18,7 @@ pub(crate) enum Cell<'a> {
     Word(&'static str),
     /// Device and inode.
     File(FileId),
-    /// The missing name of a file: null, but in a table what names the file instead.
+    /// The missing name of a file: null in JSON; in a table, what identifies the file instead.
     Nameless(FileId),
     Device(Device),
     /// A user's or group's name, with the number that stands in for it in a table.

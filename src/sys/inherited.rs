@@ -1,10 +1,10 @@
 //! The signal dispositions and standard streams that this process inherited, so that it can start a command as its
 //! caller would have.
 //!
-//! Without it, a command below `leakcheck` would run with SIGPIPE ignored, which the Rust standard library does before
-//! `main`, with the signals blocked that the supervisor reads, and with /dev/null instead of a closed stream. This uses
-//! the kernel's calls directly: the C library hides the two signals that it reserves, and ignores them in processes
-//! that it starts.
+//! Otherwise, a command run by `leakcheck` would inherit three changes: SIGPIPE is ignored (by the Rust standard
+//! library, before `main`), the signals that the supervisor reads are blocked, and closed streams are replaced with
+//! /dev/null. This uses the kernel's calls directly: the C library hides the two signals that it reserves, and ignores
+//! them in processes that it starts.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 

@@ -146,11 +146,11 @@ pub(super) const SYS_SECCOMP: c_int = 1;
 
 /// linux/ptrace.h: the event of a group stop, or of a stop that the tracer has requested.
 pub(super) const PTRACE_EVENT_STOP: c_int = 128;
-/// The same: the stop is at the start of a call,
+/// linux/ptrace.h: the stop is at the start of a call.
 pub(super) const PTRACE_SYSCALL_INFO_ENTRY: u8 = 1;
-/// at its end,
+/// linux/ptrace.h: the stop is at the end of a call.
 pub(super) const PTRACE_SYSCALL_INFO_EXIT: u8 = 2;
-/// or before its start, because a filter has reported it.
+/// linux/ptrace.h: the stop is before the start of a call, because a filter has reported it.
 pub(super) const PTRACE_SYSCALL_INFO_SECCOMP: u8 = 3;
 
 /// `struct ptrace_syscall_info` of linux/ptrace.h.

@@ -1,8 +1,8 @@
 //! System calls, and every `unsafe` block of the program.
 //!
 //! Each function makes one kind of call with typed arguments: `create`, `find_key`, `stat` or `remove` instead of
-//! shmget and shmctl with flags. Results are return values. A failure is a [`SysError`]: the errno, the name of the
-//! call, and its subject. Constants and structures come from libc; `kernel` has those that libc lacks.
+//! shmget and shmctl with flags. Results are return values. A failure is a [`SysError`]: the errno and the name of the
+//! call. Constants and structures come from libc; `kernel` has those that libc lacks.
 //!
 //! No reference or slice to an attached segment is ever created. Other processes write the memory at any time, so
 //! that a `&[u8]` would be undefined behavior, and touching a missing huge page raises SIGBUS. The kernel does the

@@ -87,7 +87,7 @@ fn bytes<const N: usize>(record: &[u8], at: usize) -> Option<[u8; N]> {
     record.get(at..)?.first_chunk().copied()
 }
 
-/// Splits a record off that begins with its length, or has it, in two bytes, at an offset.
+/// Splits off a record whose length is stored at an offset: in four bytes at 0, in two bytes elsewhere.
 fn split(records: &[u8], at: usize) -> Option<(&[u8], &[u8])> {
     let length = match at {
         0 => u32::from_ne_bytes(bytes(records, 0)?) as usize,

@@ -30,7 +30,7 @@ const SUSPEND: i32 = 1;
 const REDRAW: i32 = 2;
 
 /// Signals that request termination, and others whose default action would end the program before it has cleaned up.
-/// Not those of faults: after its handler, the instruction would fail again.
+/// Signals of faults are not included: the instruction would fail again after the handler.
 const TERMINATING: [Signal; 14] = [
     SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGABRT, SIGALRM, SIGIO, SIGPROF, SIGPWR, SIGSTKFLT, SIGUSR1, SIGUSR2, SIGVTALRM,
     SIGXCPU,

@@ -2,9 +2,9 @@
 //!
 //! A command that repeats the user's own keeps all options that still apply. With `--ns` or `--dir`, every command gets
 //! the same: without it, it would act on another segment with the same id, or on another object with the same name.
-//! Only a hint that leaves the option out does not get it. Options that change only the output, such as `--json` and
-//! `--quiet`, are kept only when the user's own command is repeated: any other command prints something else. A hint
-//! whose command would not work for this caller is omitted.
+//! A hint can ask for this option to be left out. Options that change only the output, such as `--json` and `--quiet`,
+//! are kept only when the user's own command is repeated: any other command prints something else. A hint whose command
+//! would not work for this caller is omitted.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -60,7 +60,7 @@ pub(super) struct HintContext {
     pub(super) namespace_for_others: Option<OsString>,
     pub(super) directory: Option<OsString>,
     pub(super) line: CommandLine,
-    /// Whether `sudo` makes the caller root; `None` is yes.
+    /// Whether `sudo` makes the caller root; `None` is treated as yes.
     pub(super) can_become_root: Option<fn() -> bool>,
 }
 

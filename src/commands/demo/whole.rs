@@ -1,4 +1,5 @@
-//! The whole demo: this process creates and destroys the segment, two others attach, use and detach it.
+//! The whole demo: the guard creates the segment, two other processes attach, use and detach it, and this process
+//! destroys it.
 
 use super::narrator::Narrator;
 use super::{Context, DEFAULT_KEY, PaceArgs, creation};

@@ -92,7 +92,7 @@ fn print_objects(args: &LeakcheckArgs, context: &mut Context, check: &LeakCheck)
     has_leaked || has_others
 }
 
-/// Hints at how to remove objects that are not in use or kept. `rm` refuses directories.
+/// Suggests commands that remove objects that are neither in use nor kept. `rm` refuses directories.
 fn hint_removal_of_objects(context: &mut Context, objects: &[Object], condition: &str) {
     let Ok(directory) = context.system.objects() else { return };
     let (mut files, mut directories): (Vec<OsString>, Vec<OsString>) = (Vec::new(), Vec::new());
@@ -140,7 +140,7 @@ fn totals(leaks: &Leaks) -> String {
 /// Maximum number of segments, or of processes, in a hint.
 const MAX_IDS: usize = 8;
 
-/// Hints at how to remove leaked segments that --rm has not removed. `rm` refuses those that are attached.
+/// Suggests commands that remove leaked segments, unless --rm was given. `rm` refuses those that are attached.
 fn hint_removal(args: &LeakcheckArgs, context: &mut Context, leaked: &[Leak]) {
     if args.rm || leaked.is_empty() {
         return;

@@ -9,7 +9,7 @@ use crate::explain::explain_call_of;
 use crate::process::TracedCall;
 use crate::render::{CallReport, call_line, escape, escape_json, write_report};
 
-/// A log of calls. After an error nothing is written any more, and the trace goes on.
+/// A log of calls. After an error nothing is written any more, but tracing continues.
 pub(super) struct Log<'a> {
     pub(super) context: &'a mut Context,
     file: Option<act::Log>,

@@ -116,7 +116,7 @@ pub(super) fn arguments(thread: i32, name: CallName, raw: &[u64; 6]) -> Argument
     }
 }
 
-/// Replaces the address of what a successful call has written by its contents.
+/// Replaces the address of what a successful call has written with its contents.
 pub(super) fn add_output(thread: i32, name: CallName, raw: &[u64; 6], arguments: &mut Arguments) {
     let Some(command) = find_command(raw[1]).filter(|_| name == CallName::Shmctl) else { return };
     let sizes =
