@@ -59,7 +59,7 @@ fn execute(program: &clap::Command, matches: &ArgMatches, arguments: &[OsString]
     let ui = ui.with_command_line(line, globals.ns.clone(), directory, can_become_root);
     let mut context = match prepare(&globals, called) {
         Ok((format, system)) => {
-            Context { ui, system, format, elsewhere: globals.ns.is_some(), arguments: typed.to_owned() }
+            Context { ui, system, format, has_ns: globals.ns.is_some(), arguments: typed.to_owned() }
         }
         Err(error) => return report(ui, error, globals.prints_json(), codes),
     };

@@ -28,8 +28,8 @@ const MAX_LOOKS: usize = 3;
 pub(crate) struct Removal {
     pub(crate) force: bool,
     pub(crate) dry_run: bool,
-    /// Refuse if its owner, mode or lock has changed, or if it was not attached and has been used since.
-    pub(crate) unused: bool,
+    /// Refuse if its owner, group, mode or lock has changed, or if it was not attached and has been used since.
+    pub(crate) unchanged_only: bool,
 }
 
 /// How something was removed, or would be.
@@ -105,7 +105,7 @@ fn remove_segment(system: &System, seen: &Object, seen_sysv: &SysV, how: Removal
 /// segment must be read again.
 fn check(system: &System, seen: &Object, seen_sysv: &SysV, now: &Object, how: Removal) -> Result<(), Error> {
     let id = seen_sysv.id;
-    if !now.is_same_segment(seen) || (how.unused && !now.has_same_attributes(seen)) {
+    if !now.is_same_segment(seen) || (how.unchanged_only && !now.has_same_attributes(seen)) {
         return Err(Error::new(Kind::Refused, format!("cannot remove segment {id}: it has changed since the lookup"))
             .target(id.to_string())
             .hint("show it again", shmadm(format!("stat {id}"))));
@@ -114,7 +114,7 @@ fn check(system: &System, seen: &Object, seen_sysv: &SysV, now: &Object, how: Re
         let refusal = attached_refusal(system, now, format!("cannot remove segment {id}: it is attached"));
         return refusal.map_or(Ok(()), |refusal| Err(with_remedy(system, now, refusal)));
     }
-    if how.unused && seen_sysv.nattch == 0 && now.sysv().usage() != seen_sysv.usage() {
+    if how.unchanged_only && seen_sysv.nattch == 0 && now.sysv().usage() != seen_sysv.usage() {
         let refusal =
             Error::new(Kind::Refused, format!("cannot remove segment {id}: it has been used since the listing"))
                 .target(id.to_string());

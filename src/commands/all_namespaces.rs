@@ -16,7 +16,7 @@ pub(crate) struct Survey {
     /// The namespaces that were visited.
     pub(crate) namespaces: Vec<Namespace>,
     /// Those of them that this process cannot enter; a worker process listed them.
-    pub(crate) apart: Vec<Namespace>,
+    pub(crate) via_worker: Vec<Namespace>,
     /// Whether every namespace was visited, as far as is known.
     pub(crate) is_complete: bool,
 }
@@ -26,8 +26,8 @@ pub(crate) fn survey(context: &mut Context, needs: Needs) -> Result<Survey, Erro
     // Attachments are found later, by one scan of all processes for all namespaces.
     let needs = needs.union(Needs::NAMESPACE).difference(Needs::ATTACHERS | Needs::CONTAINER);
     let answers = ask_all(context, |system| Ok(inventory(system, needs)?), list_through_worker)?;
-    let Answers { here, there, apart, is_complete } = answers;
-    let mut survey = Survey { objects: here.unwrap_or_default(), namespaces: Vec::new(), apart, is_complete };
+    let Answers { here, there, via_worker, is_complete } = answers;
+    let mut survey = Survey { objects: here.unwrap_or_default(), namespaces: Vec::new(), via_worker, is_complete };
     for (namespace, mut objects) in there {
         objects.iter_mut().for_each(|object| object.container.clone_from(&namespace.container));
         survey.objects.extend(objects);
@@ -57,7 +57,7 @@ pub(crate) struct Answers<T> {
     /// The namespaces that were visited, by number, each with its answer.
     pub(crate) there: Vec<(Namespace, T)>,
     /// Those of them that this process cannot enter; a worker process asked them.
-    pub(crate) apart: Vec<Namespace>,
+    pub(crate) via_worker: Vec<Namespace>,
     /// Whether every namespace was visited, as far as is known.
     pub(crate) is_complete: bool,
 }
@@ -70,7 +70,7 @@ pub(crate) fn ask_all<T: Send>(
     ask_through_worker: impl Fn(&System, &Namespace) -> Result<T, Error>,
 ) -> Result<Answers<T>, Error> {
     let Census { namespaces, inaccessible } = census(&context.system)?;
-    let mut answers = Answers { here: None, there: Vec::new(), apart: Vec::new(), is_complete: inaccessible == 0 };
+    let mut answers = Answers { here: None, there: Vec::new(), via_worker: Vec::new(), is_complete: inaccessible == 0 };
     let here = context.system.namespace();
     if !namespaces.iter().any(|namespace| Some(namespace.number) == here) {
         context.ui.warning(
@@ -87,7 +87,7 @@ pub(crate) fn ask_all<T: Send>(
         {
             match ask_through_worker(&context.system, &namespace) {
                 Ok(answer) => {
-                    answers.apart.push(namespace.clone());
+                    answers.via_worker.push(namespace.clone());
                     result = Ok(answer);
                 }
                 Err(error) if error.kind == Kind::NotFound => result = Err(error),
@@ -135,8 +135,8 @@ pub(crate) fn all_instances(context: &mut Context, with_segments: bool) -> Resul
     Ok((directories, is_complete))
 }
 
-/// Returns the objects of every /dev/shm, those with or those without a name, with one scan of the processes, and how
-/// much of each file system is used, with the former.
+/// Returns the objects of every /dev/shm after one scan of the processes: those without a name if `unlinked` is set,
+/// otherwise those with a name, together with the usage of each file system.
 pub(crate) fn all_files(
     context: &mut Context,
     unlinked: bool,
@@ -153,7 +153,7 @@ pub(crate) fn all_files(
     Ok((objects, usages))
 }
 
-/// Returns why an IPC namespace cannot be entered, whose number is from a file; `None` if it exists.
+/// Returns why the IPC namespace with a number read from a file cannot be entered; `None` if it exists.
 pub(crate) fn why_unreachable(census: &Census, number: u64) -> Option<String> {
     if census.namespaces.iter().any(|namespace| namespace.number == number) {
         return None;

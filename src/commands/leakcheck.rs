@@ -170,7 +170,7 @@ pub(crate) fn run(args: &LeakcheckArgs, context: &mut Context) -> Result<Exit, E
     let shared = device(&context.system);
     let (isolation, mut notes) = match args.isolate {
         IsolateArg::Never => (Isolation::None, Vec::new()),
-        IsolateArg::Auto if context.elsewhere => (Isolation::None, Vec::new()),
+        IsolateArg::Auto if context.has_ns => (Isolation::None, Vec::new()),
         when => isolate(&context.system, when == IsolateArg::Always)?,
     };
     if isolation != Isolation::None && !context.system.has_chosen_objects() {
@@ -231,7 +231,7 @@ impl LeakcheckArgs {
 
     /// Rejects options that cannot be combined, and output that would be mixed with that of the command.
     fn check(&self, context: &Context) -> Result<(), Error> {
-        if self.isolate == IsolateArg::Always && context.elsewhere {
+        if self.isolate == IsolateArg::Always && context.has_ns {
             return Err(usage_error("--ns and --isolate always cannot be combined"));
         }
         if context.json() {

@@ -17,7 +17,7 @@ use crate::query::{
 };
 use crate::render::{By, Column, RowKind, UsageReport, UsageRow, UsageRows, source_label};
 
-/// Shared memory, as found at one time.
+/// Shared memory, as found by one survey.
 #[derive(Debug)]
 pub(crate) struct MemoryUsage {
     /// The kernel's own sum in bytes.
@@ -26,7 +26,7 @@ pub(crate) struct MemoryUsage {
     pub(crate) accounted: u64,
     /// Negative if memory was allocated during the scan.
     pub(crate) unexplained: i64,
-    /// Why there can be more.
+    /// Why memory can be unexplained.
     pub(crate) possible: Vec<Possible>,
     holdings: Vec<Holding>,
     /// What the sums of some file systems in `holdings` consist of.
@@ -38,7 +38,8 @@ pub(crate) struct MemoryUsage {
 }
 
 impl MemoryUsage {
-    /// Finds the shared memory of the machine, with what `by` groups it by and what else is needed of segments.
+    /// Finds the machine's shared memory, with the fields that grouping by `by` requires, and the fields of segments in
+    /// `needs`.
     pub(crate) fn find(context: &mut Context, by: By, needs: Needs) -> Result<Self, Error> {
         let by_file = !matches!(by, By::Source | By::Instance | By::ControlGroup);
         let found = survey_shmem(&context.system, by_file)?;
@@ -151,7 +152,7 @@ fn signed(bytes: u64) -> i64 {
 
 /// Fails if `command`, which shows the whole machine, is run for one namespace or directory.
 pub(super) fn check_whole_machine(context: &Context, command: &str) -> Result<(), Error> {
-    if !context.elsewhere && !context.system.has_chosen_objects() {
+    if !context.has_ns && !context.system.has_chosen_objects() {
         return Ok(());
     }
     let error = usage_error(format!("{command} shows the whole machine: --ns and --dir cannot be used"));

@@ -54,7 +54,8 @@ pub(crate) struct Context {
     pub(crate) ui: Ui,
     pub(crate) system: System,
     pub(crate) format: Format,
-    pub(crate) elsewhere: bool,
+    /// Whether `--ns` was given.
+    pub(crate) has_ns: bool,
     /// The arguments after the program name.
     pub(crate) arguments: Vec<OsString>,
 }

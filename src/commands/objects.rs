@@ -52,16 +52,16 @@ pub(crate) fn named_objects(
     Ok(Some(objects))
 }
 
-/// Reports the memory of objects without a name on a file system, in a table. `place` names the file system, if there
-/// are several, and `list` the command that lists these objects.
-pub(crate) fn report_unlinked(context: &mut Context, usage: &PosixUsage, place: &str, list: &'static str) {
+/// Reports the memory of objects without a name on a file system, if the format is a table. `suffix` names the file
+/// system, if there are several, and `list` the command that lists these objects.
+pub(crate) fn report_unlinked(context: &mut Context, usage: &PosixUsage, suffix: &str, list: &'static str) {
     if let Some(bytes) = usage.unlinked.filter(|bytes| *bytes > 0 && context.format == Format::Table) {
         let holders = match usage.unlinked_files {
             Some(1) => "1 unlinked object holds".to_owned(),
             None => "unlinked objects hold".to_owned(),
             Some(count) => format!("{count} unlinked objects hold"),
         };
-        let hint = Hint::new(format!("{holders} {}{place}", Size(bytes)), shmadm(list));
+        let hint = Hint::new(format!("{holders} {}{suffix}", Size(bytes)), shmadm(list));
         if let Some(hint) = context.ui.complete(hint) {
             context.ui.status(&hint.to_string());
         }
@@ -118,7 +118,7 @@ pub(crate) fn is_undetermined(system: &System, object: &Object) -> bool {
     !object.is_segment() && object.state == Some(State::Unknown) && may_lease()
 }
 
-/// Suggests --probe for a number of objects that are undetermined, in a table.
+/// Suggests --probe if objects are undetermined and the format is a table.
 pub(crate) fn suggest_probe(context: &mut Context, undetermined: usize) {
     if undetermined > 0 && context.format == Format::Table {
         let objects = counted(undetermined as u64, "object");

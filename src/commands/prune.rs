@@ -253,7 +253,7 @@ fn list(args: &PruneArgs, context: &mut Context, filter: &Filter) -> Result<Surv
     if args.takes_files() {
         objects.extend(files::list(args, context, filter)?);
     }
-    Ok(Survey { objects, namespaces: Vec::new(), apart: Vec::new(), is_complete: true })
+    Ok(Survey { objects, namespaces: Vec::new(), via_worker: Vec::new(), is_complete: true })
 }
 
 /// Reports the result for an object and adds it to the report.

@@ -95,7 +95,7 @@ pub(crate) fn run(args: &RmArgs, context: &mut Context) -> Result<Exit, Error> {
         None => resolve_all(context, &args.segments, context.record_needs() | Needs::DIRECTORIES),
     };
     let mut removed = Vec::new();
-    let how = Removal { force: args.force, dry_run: args.dry_run, unused: args.from.is_some() };
+    let how = Removal { force: args.force, dry_run: args.dry_run, unchanged_only: args.from.is_some() };
     for (target, segment) in found {
         let running = describe_running(&context.system, &segment);
         match act::remove(&context.system, &segment, how) {
@@ -208,7 +208,7 @@ fn check_namespace(
     let in_another = || refused(format!("it is in another IPC namespace, {ns}"));
     if here == Some(ns) {
         // Within --ns, it is the command's namespace, in which it left processes running.
-        return if !is_isolated || context.elsewhere {
+        return if !is_isolated || context.has_ns {
             Ok(())
         } else {
             Err(in_another().cause(

@@ -105,7 +105,7 @@ pub(crate) struct TraceArgs {
 }
 
 pub(crate) fn run(args: &TraceArgs, context: &mut Context) -> Result<Exit, Error> {
-    if args.pid.is_some() && context.elsewhere {
+    if args.pid.is_some() && context.has_ns {
         return Err(usage_error("--ns and --pid cannot be combined: a process is traced in its own namespaces")
             .hint("omit --ns", again("").without(&["ns"])));
     }
@@ -119,7 +119,7 @@ pub(crate) fn run(args: &TraceArgs, context: &mut Context) -> Result<Exit, Error
         Observed::Attached(process) => {
             log.context.ui.status(&format!("tracing process {process}; Ctrl-C ends the trace"))
         }
-        Observed::Foreign(process) => {
+        Observed::OtherArchitecture(process) => {
             let message = format!("process {process} makes 32-bit system calls, which are not decoded");
             log.context.ui.warning(&message);
         }

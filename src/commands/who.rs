@@ -12,8 +12,8 @@ use crate::error::{Error, Exit, Hint};
 use crate::model::{Hidden, HiddenBy, Needs, Object, State, Target, TotalSize, counted, enumerate, first_names};
 use crate::query::{self, Filter, add_attachers, add_attachers_and_find_strays, can_inspect_all, inventory};
 use crate::render::{
-    ATTACHERS, BY_MAPPING, BY_PROCESS, BY_PROCESS_SIZE, FILE_USERS, Format, NAMESPACE_COLUMNS, USERS_BY_PLACE,
-    USERS_BY_PROCESS, UsedFile, UsedSegment, WhoReport, by_names,
+    ATTACHERS, BY_MAPPING, BY_PROCESS, BY_PROCESS_SIZE, FILE_USERS, Format, NAMESPACE_COLUMNS, USERS_BY_PROCESS,
+    USERS_BY_USE, UsedFile, UsedSegment, WhoReport, by_names,
 };
 
 pub(crate) const MANUAL: Manual = Manual {
@@ -237,7 +237,7 @@ fn print_files(args: &WhoArgs, context: &mut Context, files: &[UsedFile]) -> Res
     let is_table = context.format == Format::Table;
     let columns = match args.mappings {
         _ if !is_table => FILE_USERS.iter().collect(),
-        true => by_names(FILE_USERS, USERS_BY_PLACE),
+        true => by_names(FILE_USERS, USERS_BY_USE),
         false => by_names(FILE_USERS, USERS_BY_PROCESS),
     };
     let rows = files.iter().flat_map(|file| file.rows(args.mappings || !is_table)).collect();

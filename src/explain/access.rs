@@ -112,12 +112,12 @@ pub(crate) fn explain_lock_limit(system: &System, error: Error, size: Option<u64
         u64::MAX => String::new(),
         limit => format!(" ({} for each user)", Size(limit)),
     };
-    let place = match is_in_initial_user_namespace(system) {
+    let scope = match is_in_initial_user_namespace(system) {
         Some(false) => " in the initial user namespace",
         _ => "",
     };
     error
-        .cause(format!("locking {it} would exceed RLIMIT_MEMLOCK{limit}, and the caller lacks CAP_IPC_LOCK{place}"))
+        .cause(format!("locking {it} would exceed RLIMIT_MEMLOCK{limit}, and the caller lacks CAP_IPC_LOCK{scope}"))
         .hint("show the limit in KiB", program("ulimit -l"))
 }
 

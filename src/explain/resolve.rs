@@ -142,11 +142,11 @@ impl<'a> Resolver<'a> {
 /// Returns the error for an object that could not be looked up, which names it also if its directory cannot be opened.
 fn cannot_look_up(system: &System, ident: &Ident, error: QueryError) -> Error {
     let (QueryError::Directory(path, _) | QueryError::Link { path, .. }) = &error else { return error.into() };
-    let place = match system.objects_process() {
+    let location = match system.objects_process() {
         Some((pid, directory)) => format!("{} of process {pid}", path_text(directory)),
         None => path_text(path),
     };
-    let message = format!("cannot find {ident} in {place}");
+    let message = format!("cannot find {ident} in {location}");
     Error { message, ..error.into() }.target(ident.argument())
 }
 

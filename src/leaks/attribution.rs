@@ -21,7 +21,7 @@ enum Verdict {
     /// Another user's; it may be the command's.
     OtherUser,
     /// Not the command's.
-    Foreign,
+    Unrelated,
 }
 
 /// Returns whose a new segment is. Only an observed creator makes it the command's: see [`super::provenance`].
@@ -30,11 +30,11 @@ fn judge(system: &System, baseline: Option<&Baseline>, evidence: &CreatorEvidenc
     let candidate = evidence.candidate(segment);
     match (evidence.creator(segment), baseline) {
         (Some(creator), _) if creator.descends => Verdict::Leaked(creator.command.clone().or_else(running)),
-        (Some(_), _) => Verdict::Foreign,
+        (Some(_), _) => Verdict::Unrelated,
         (None, None) => Verdict::Leaked(candidate.and_then(|call| call.command.clone()).or_else(running)),
-        (None, Some(_)) if evidence.traced && candidate.is_none() => Verdict::Foreign,
+        (None, Some(_)) if evidence.traced && candidate.is_none() => Verdict::Unrelated,
         (None, Some(baseline)) if !evidence.traced && is_of_another_process(system, baseline, segment) => {
-            Verdict::Foreign
+            Verdict::Unrelated
         }
         (None, Some(_)) if system.is_caller(segment.sysv().cuid) => Verdict::Unattributed,
         (None, Some(_)) => Verdict::OtherUser,
@@ -55,7 +55,7 @@ pub(crate) fn leaks(
             continue;
         }
         match judge(system, baseline, evidence, &segment) {
-            Verdict::Foreign => {}
+            Verdict::Unrelated => {}
             Verdict::OtherUser => found.others += 1,
             verdict => {
                 segments.push(segment);
@@ -152,15 +152,15 @@ mod tests {
         let of_other_key = fits.clone().with(|segment| segment.key = Key::new(5));
         assert_eq!(judge(&of_other_key.clone().with(|segment| segment.dest = true)), Verdict::Unattributed);
         assert_eq!(judge(&fits), Verdict::Unattributed);
-        assert_eq!(judge(&of_other_key), Verdict::Foreign);
-        assert_eq!(judge(&Object { size: 2, ..fits }), Verdict::Foreign);
+        assert_eq!(judge(&of_other_key), Verdict::Unrelated);
+        assert_eq!(judge(&Object { size: 2, ..fits }), Verdict::Unrelated);
     }
 
     #[test]
     fn a_segment_is_the_last_creators_if_its_id_and_pid_recur() {
         let segment = segment(UNUSED, 0, 1000);
         let mut evidence = CreatorEvidence::default();
-        for (descends, verdict) in [(true, Verdict::Leaked(None)), (false, Verdict::Foreign)] {
+        for (descends, verdict) in [(true, Verdict::Leaked(None)), (false, Verdict::Unrelated)] {
             evidence.bind(&segment, Creator { descends, command: None });
             assert_eq!(judge(&System::new(), Some(&Baseline::default()), &evidence, &segment), verdict);
         }

@@ -23,8 +23,8 @@ use crate::sys::{self, NameEvent, NameWatch};
 pub(crate) struct Creations {
     /// `None` if nothing can be watched.
     watch: Option<NameWatch>,
-    /// Whether all children of this process descend from the command, including reparented orphans.
-    sole: bool,
+    /// If so, all children of this process descend from the command, including reparented orphans.
+    had_no_children: bool,
     command: Option<(i32, OwnedFd)>,
     /// The handles of the files that descendants of the command have created.
     created: HashSet<Vec<u8>>,
@@ -42,7 +42,7 @@ impl Creations {
     pub(crate) fn watch(system: &System) -> Self {
         let directory = system.objects().ok().filter(|_| system.proc_shows_own_pids());
         let watch = directory.and_then(|directory| NameWatch::open(directory.as_fd()).ok());
-        Self { watch, sole: has_no_children(system), ..Self::default() }
+        Self { watch, had_no_children: has_no_children(system), ..Self::default() }
     }
 
     /// Notes the command, a child of this process that has not been reaped.
@@ -102,7 +102,7 @@ impl Creations {
             let Some(found) = parent() else { return false };
             if found == own {
                 let is_command = |(command, pidfd): &(i32, OwnedFd)| *command == pid && sys::is_unreaped(pidfd);
-                return self.sole || self.command.as_ref().is_some_and(is_command);
+                return self.had_no_children || self.command.as_ref().is_some_and(is_command);
             }
             let Ok(pidfd) = sys::open_pidfd(found) else { return false };
             // If it is still the parent and has not been reaped, the descriptor is the parent's.

@@ -29,7 +29,8 @@ struct ObservedProcess {
 
 /// Returns whether this process has no children, neither running nor waiting to be reaped.
 pub(crate) fn has_no_children(system: &System) -> bool {
-    // Each of the two misses some.
+    // waitid(2) without __WALL ignores children whose exit signal is not SIGCHLD. /proc/PID/task/TID/children may not
+    // exist, and can miss children that start or exit meanwhile.
     sys::exited_child() == Err(Errno::ECHILD)
         && procfs::children(system.proc(), std::process::id().cast_signed()).is_empty()
 }
@@ -40,8 +41,8 @@ pub(crate) struct Descendants {
     observed: HashMap<i32, ObservedProcess>,
     /// Maximum number of descriptors to hold.
     limit: usize,
-    /// Whether all children of this process descend from the command, including reparented orphans.
-    sole: bool,
+    /// If so, all children of this process descend from the command, including reparented orphans.
+    had_no_children: bool,
     pub(crate) evidence: CreatorEvidence,
 }
 
@@ -50,8 +51,8 @@ impl Descendants {
     ///
     /// Children that exist already do not descend from the command.
     pub(crate) fn before_command(system: &System, limit: usize) -> Self {
-        let sole = has_no_children(system);
-        let mut this = Self { observed: HashMap::new(), limit, sole, evidence: CreatorEvidence::default() };
+        let had_no_children = has_no_children(system);
+        let mut this = Self { observed: HashMap::new(), limit, had_no_children, evidence: CreatorEvidence::default() };
         this.walk(system, Some(false));
         this.examine(system);
         this
@@ -68,7 +69,7 @@ impl Descendants {
     /// has been reaped, so this is called before that.
     pub(crate) fn observe_now(&mut self, system: &System) {
         // An orphan that was never observed may descend from a child that existed before.
-        self.walk(system, self.sole.then_some(true));
+        self.walk(system, self.had_no_children.then_some(true));
         self.examine(system);
     }
 

@@ -33,8 +33,9 @@ impl Baseline {
         self.segments.contains(&segment.identity())
     }
 
-    /// Returns whether a pid can have been reused since. The kernel hands pids out in turn, so none comes back before
-    /// about as many tasks as there are pids were created; half of the pids may be in use.
+    /// Returns whether a pid can have been reused since. The kernel assigns pids in a cycle, so a pid is reused only
+    /// after about pid_max tasks have been created. This function assumes half of that, since up to half of the pids
+    /// may be in use.
     pub(super) fn pids_may_be_reused(&self, system: &System) -> bool {
         let pids = procfs::sysctl(system.proc(), "kernel/pid_max");
         let created = procfs::forks(system.proc()).zip(self.forks).and_then(|(now, then)| now.checked_sub(then));

@@ -227,7 +227,7 @@ pub(crate) struct Posix {
     /// Whether only its device, inode and a mapping are known, because the caller may not read its attributes.
     pub(crate) lacks_attributes: bool,
     /// Whether pids in its name may belong to another pid namespace.
-    pub(crate) is_foreign: bool,
+    pub(crate) has_foreign_pids: bool,
     /// The mount namespace in which it has the name.
     pub(crate) mnt_ns: Option<u64>,
 }

@@ -90,7 +90,7 @@ pub(crate) fn maker_status(system: &System, object: &Object, pid: i32) -> Option
 
 fn maker(system: &System, object: &Object, pid: i32, query: impl Fn(i32) -> ProcessStatus) -> Option<ProcessStatus> {
     let posix = object.posix();
-    if posix.is_foreign {
+    if posix.has_foreign_pids {
         return None;
     }
     let made = made(posix);

@@ -106,5 +106,4 @@ pub(crate) static FILE_USERS: &[Column<FileUserRow>] = &[
 /// The default view: one row for each process.
 pub(crate) const USERS_BY_PROCESS: &[&str] = &["NAME", "PID", "USER", "HOW", "ACCESS", "COMMAND"];
 /// The view with one row for each mapping and descriptor.
-pub(crate) const USERS_BY_PLACE: &[&str] =
-    &["NAME", "PID", "USER", "HOW", "FD", "ADDRESS", "SIZE", "ACCESS", "COMMAND"];
+pub(crate) const USERS_BY_USE: &[&str] = &["NAME", "PID", "USER", "HOW", "FD", "ADDRESS", "SIZE", "ACCESS", "COMMAND"];

@@ -61,7 +61,7 @@ pub(super) const fn right(name: &'static str, json: &'static str, help: &'static
     Column::right(name, cell).described(json, help)
 }
 
-/// All columns of an object; those of the record come first.
+/// All columns of a segment; those of the record come first.
 pub(crate) static SEGMENT: &[Column<Object>] = &[
     right("ID", "id", "id (shmid)", field::id),
     left("KEY", "key", "key; 0x00000000 if private or marked for destruction", field::key),
@@ -202,7 +202,7 @@ mod tests {
         check(DIFFERENCE, &[DIFFERENCE_DEFAULT, DIFFERENCE_ALL_NS, DIFFERENCE_DROP_ORDER]);
         check(PRUNE, &[PRUNE_DEFAULT, PRUNE_DROP_ORDER]);
         check(FILE, &[FILE_DEFAULT, FILE_UNLINKED, &file_record()]);
-        check(FILE_USERS, &[USERS_BY_PROCESS, USERS_BY_PLACE]);
+        check(FILE_USERS, &[USERS_BY_PROCESS, USERS_BY_USE]);
         let is_column = |name: &&str| [FILE, BOTH, NAMESPACE].iter().any(|it| !by_names(it, &[*name]).is_empty());
         assert!(FILE_DROP_ORDER.iter().all(is_column), "{FILE_DROP_ORDER:?}");
         assert_eq!(file_record().last(), Some(&"CONTAINER"), "the record ends there");

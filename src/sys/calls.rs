@@ -65,8 +65,8 @@ pub(crate) const PROBES: usize = 4;
 /// tracer, these calls fail with ENOSYS. Then tries each call on segments once, with arguments with which it fails: the
 /// reports show the tracer that the filter works, and that no filter of a sandbox decides first.
 ///
-/// Without CAP_SYS_ADMIN this sets no_new_privs. That changes nothing for setuid programs, which a tracer without
-/// privileges prevents from getting theirs.
+/// Without CAP_SYS_ADMIN this sets no_new_privs. This makes no difference to setuid programs: under an unprivileged
+/// tracer they gain no privileges anyway.
 pub(crate) fn report_calls(posix: bool) -> Result<(), SysError> {
     let mut program = filter(posix);
     let installed = match install(&mut program, 0) {
@@ -138,7 +138,7 @@ pub(super) fn installs_filter(number: u64, first_argument: u64) -> bool {
 }
 
 /// Returns whether a system call of a 32-bit program or of an x32 program is one on segments.
-pub(super) fn is_foreign(architecture: u32, number: u64, first_argument: u64) -> bool {
+pub(super) fn is_of_other_architecture(architecture: u32, number: u64, first_argument: u64) -> bool {
     let number = u32::try_from(number).unwrap_or(u32::MAX);
     let is_in = |value: u32, first: u32| (first..first + COMPAT_COUNT).contains(&value);
     match architecture {

@@ -11,7 +11,7 @@ use nix::sys::ptrace::{self, Options};
 use nix::unistd::Pid;
 
 use super::SysError;
-use super::calls::{call_name, installs_filter, is_foreign};
+use super::calls::{call_name, installs_filter, is_of_other_architecture};
 use super::filter::NATIVE_ARCH;
 use super::kernel::{
     PTRACE_EVENT_STOP, PTRACE_GET_SYSCALL_INFO, PTRACE_SYSCALL_INFO_ENTRY, PTRACE_SYSCALL_INFO_EXIT,
@@ -65,7 +65,7 @@ pub(crate) enum CallState {
     /// registers are those of the start, where the result would be the number of the call or its first argument.
     Trapped,
     /// The start of a call on segments that is not of the native architecture.
-    Foreign,
+    OtherArchitecture,
     /// The start of a call that installs a seccomp filter.
     InstallsFilter,
     /// The start of any other call, or no call.
@@ -152,7 +152,7 @@ pub(crate) fn call_state(thread: i32) -> Result<CallState, Errno> {
         PTRACE_SYSCALL_INFO_ENTRY | PTRACE_SYSCALL_INFO_SECCOMP => match call_name(number) {
             Some(name) if info.arch == NATIVE_ARCH => CallState::Begins(name, arguments),
             _ if info.arch == NATIVE_ARCH && installs_filter(number, arguments[0]) => CallState::InstallsFilter,
-            _ if is_foreign(info.arch, number, arguments[0]) => CallState::Foreign,
+            _ if is_of_other_architecture(info.arch, number, arguments[0]) => CallState::OtherArchitecture,
             _ => CallState::Other,
         },
         PTRACE_SYSCALL_INFO_EXIT if is_trapped(thread) => CallState::Trapped,

@@ -20,8 +20,8 @@ pub(super) fn skip_closed(
 ) -> Vec<Object> {
     let mut open = Vec::new();
     for segment in objects {
-        let mut apart = survey.apart.iter();
-        let Some(namespace) = apart.find(|namespace| Some(namespace.number) == segment.ipc_namespace()) else {
+        let mut via_worker = survey.via_worker.iter();
+        let Some(namespace) = via_worker.find(|namespace| Some(namespace.number) == segment.ipc_namespace()) else {
             open.push(segment);
             continue;
         };

@@ -58,8 +58,8 @@ struct Thread {
     process: Option<i32>,
     /// The call that it is in.
     call: Option<Begun>,
-    /// Whether its process was shown as [`Observed::Foreign`]. Only of a leader.
-    is_foreign: bool,
+    /// Whether its process was shown as [`Observed::OtherArchitecture`]. Only of a leader.
+    is_of_other_architecture: bool,
 }
 
 /// A call that has begun.
@@ -214,7 +214,7 @@ impl<'a, 'b> Tracer<'a, 'b> {
                 self.show(thread, call, Some(result));
             }
             Ok(CallState::Trapped) => self.abandon_call(thread),
-            Ok(CallState::Foreign) => self.show_foreign(thread),
+            Ok(CallState::OtherArchitecture) => self.show_other_architecture(thread),
             // That filter can keep calls from being reported.
             Ok(CallState::InstallsFilter) => self.mode = Mode::EachCall,
             Err(errno @ (Errno::EIO | Errno::EINVAL)) => {
@@ -261,11 +261,11 @@ impl<'a, 'b> Tracer<'a, 'b> {
         (self.observe)(Observed::Call(TracedCall { process, thread, call, created, failed }));
     }
 
-    fn show_foreign(&mut self, thread: i32) {
+    fn show_other_architecture(&mut self, thread: i32) {
         let process = self.process_of(thread);
         let leader = self.threads.entry(process).or_default();
-        if !std::mem::replace(&mut leader.is_foreign, true) {
-            (self.observe)(Observed::Foreign(process));
+        if !std::mem::replace(&mut leader.is_of_other_architecture, true) {
+            (self.observe)(Observed::OtherArchitecture(process));
         }
     }
 

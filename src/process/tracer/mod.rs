@@ -1,10 +1,11 @@
 //! The tracer of a command or a process (`trace`): stops at shared memory calls, and shows them to an observer while
 //! the calling thread is stopped at the end of its call.
 //!
-//! The command installs a seccomp filter before it is executed, which stops it only at these calls. It then runs to the
-//! end of the call (PTRACE_SYSCALL), and on without stops (PTRACE_CONT). Without the filter it stops at each call, as
-//! does a process that was already running. The same applies if a sandbox's filter decides first, and after a process
-//! installs its own filter. Children and threads are traced from their first instruction.
+//! The launcher installs a seccomp filter before it executes the command; the filter stops the command only at these
+//! calls. The command then runs to the end of the call (PTRACE_SYSCALL), and on without stops (PTRACE_CONT). Without
+//! the filter it stops at each call, as does a process that was already running. The same applies if a sandbox's filter
+//! decides first, and after a process installs its own filter. Children and threads are traced from their first
+//! instruction.
 //!
 //! The tracer has a thread of its own: only the thread that traces may wait for what it traces, and children that this
 //! process has inherited from before execve(2) are not that thread's. It ends when nothing is traced any more.
@@ -43,7 +44,7 @@ pub(crate) enum Observed {
     Executed(i32),
     Call(TracedCall),
     /// A process that makes 32-bit system calls, which are not decoded; once for each.
-    Foreign(i32),
+    OtherArchitecture(i32),
 }
 
 /// A call that has ended. Its thread is stopped, unless it has exited.

@@ -26,7 +26,7 @@ pub(crate) struct ObjectDirectory {
     pub(crate) is_huge: bool,
     /// Whether processes of another pid namespace can have created its files: pids in names may mean other processes
     /// here.
-    pub(crate) is_foreign: bool,
+    pub(crate) has_foreign_pids: bool,
     /// The mount namespace in which the directory has its path.
     pub(crate) mnt_ns: Option<u64>,
     /// The container or unit of that process.
@@ -40,13 +40,13 @@ impl ObjectDirectory {
     }
 
     /// Opens a directory of the caller's mount namespace.
-    pub(super) fn open(path: &Path, mnt_ns: Option<u64>, is_foreign: bool) -> Result<Self, QueryError> {
+    pub(super) fn open(path: &Path, mnt_ns: Option<u64>, has_foreign_pids: bool) -> Result<Self, QueryError> {
         let opened = match sys::open_directory(path) {
             // Names in it can be looked up without the permission to list it.
             Err(Errno::EACCES) => sys::refer_through(path),
             opened => opened,
         };
-        Self::check(path, opened, "thread-self".to_owned(), mnt_ns, is_foreign)
+        Self::check(path, opened, "thread-self".to_owned(), mnt_ns, has_foreign_pids)
     }
 
     /// Opens a directory of a process, whose symbolic links could lead anywhere and are not followed.
@@ -68,7 +68,7 @@ impl ObjectDirectory {
         opened: Result<OwnedFd, Errno>,
         process: String,
         mnt_ns: Option<u64>,
-        is_foreign: bool,
+        has_foreign_pids: bool,
     ) -> Result<Self, QueryError> {
         let failed = |errno| QueryError::Directory(path.to_owned(), errno);
         let directory = opened.map_err(failed)?;
@@ -76,7 +76,16 @@ impl ObjectDirectory {
             return Err(QueryError::NotSharedMemory(path.to_owned()));
         };
         let device = sys::stat_file(directory.as_fd()).map_err(failed)?.file.device;
-        Ok(Self { path: path.to_owned(), directory, process, device, is_huge, is_foreign, mnt_ns, container: None })
+        Ok(Self {
+            path: path.to_owned(),
+            directory,
+            process,
+            device,
+            is_huge,
+            has_foreign_pids,
+            mnt_ns,
+            container: None,
+        })
     }
 
     /// Returns the process in whose mount namespace it is; `None` if it is the caller's.

@@ -121,7 +121,7 @@ pub(in crate::query) fn unnamed_object(
 ) -> Object {
     let posix = Posix {
         mnt_ns: directory.and_then(|directory| directory.mnt_ns),
-        is_foreign: directory.is_some_and(|directory| directory.is_foreign),
+        has_foreign_pids: directory.is_some_and(|directory| directory.has_foreign_pids),
         ..Posix::new(*stat, file_type, None)
     };
     Object {
