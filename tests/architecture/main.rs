@@ -36,7 +36,7 @@ fn sources(directory: &str) -> Vec<Source> {
 }
 
 #[test]
-fn the_source_keeps_the_table() {
+fn imports_match_the_table() {
     let sources = sources("src");
     assert!(sources.iter().any(|(file, _)| file == "lib.rs"), "where is the source?");
     let found = violations(&sources);

@@ -82,7 +82,7 @@ fn a_holder_exits_after_its_duration() {
     let id = oracle::create(0, 4096, 0o600);
     let holder =
         Holder::printed(&run(["attach", &id.to_string(), "--background", "--for", "30ms", "--quiet"]).exits(0));
-    wait_for("a holder to exit after its duration", || !holder.lives());
+    wait_for("a holder to exit after its duration", || !holder.is_running());
     assert_eq!(oracle::nattch(id), 0);
 }
 

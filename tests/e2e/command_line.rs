@@ -37,7 +37,7 @@ fn without_a_command_it_prints_the_grouped_help() {
 }
 
 #[apply(test)]
-fn global_options_stand_on_either_side_of_the_command() {
+fn global_options_are_accepted_before_and_after_the_command() {
     let namespace = "/proc/self/ns/ipc";
     for line in [
         vec!["--json", "--ns", namespace, "-q", "--color", "never", "list"],

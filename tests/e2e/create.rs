@@ -159,7 +159,7 @@ fn hold_starts_a_holder_that_detach_ends() {
     assert_eq!(holder.read("comm"), "shmadm-hold\n");
     assert!(oracle::contents(row.get("shmid").parse().unwrap()).iter().all(|byte| *byte == 7));
     run(["detach", "0x4d2", "--pid", &holder.pid.to_string()]).exits(0).says("nattch 1 before, 0 after");
-    assert!(!holder.lives());
+    assert!(!holder.is_running());
 }
 
 #[apply(test)]

@@ -18,7 +18,7 @@ fn ends_only_the_given_holder() {
     let id = oracle::create(0, 4096, 0o600);
     let holders = [Holder::attached_to(id), Holder::attached_to(id), Holder::attached_to(id)];
     run(["detach", "0", "--pid", &holders[1].pid.to_string()]).exits(0).says("nattch 3 before, 2 after");
-    assert_eq!(holders.each_ref().map(Holder::lives), [true, false, true]);
+    assert_eq!(holders.each_ref().map(Holder::is_running), [true, false, true]);
 }
 
 #[apply(test)]
@@ -31,7 +31,7 @@ fn ends_all_holders_of_the_segment() {
         report["detached"].as_array().unwrap().iter().map(|pid| pid.as_i64().unwrap()).collect();
     assert_eq!(detached, holders.iter().map(|holder| holder.pid.into()).collect());
     assert_eq!((oracle::nattch(id), oracle::nattch(other)), (0, 1));
-    assert!(elsewhere.lives());
+    assert!(elsewhere.is_running());
 }
 
 #[apply(test)]
@@ -44,7 +44,7 @@ fn a_holder_of_another_segment_is_refused() {
         .says("is not a holder of it; user ")
         .says("'s holders: pid ")
         .says("hint: end all of them: `shmadm detach 0`");
-    assert!(elsewhere.lives());
+    assert!(elsewhere.is_running());
 }
 
 #[apply(test)]
@@ -114,7 +114,7 @@ fn does_not_signal_a_process_that_only_has_the_name_of_a_holder() {
     drop(attached);
     let holder = Holder::attached_to(id);
     run(["detach", &name]).exits(0);
-    assert!(!holder.lives());
+    assert!(!holder.is_running());
     drop(impostor.0.stdin.take());
     assert_eq!(impostor.0.wait().unwrap().code(), Some(7), "it exited by itself");
 }
@@ -132,8 +132,8 @@ fn ignores_holders_in_other_namespaces() {
     drop(attached);
     let here = Holder::attached_to(id);
     run(["detach", "0x4d2"]).exits(0);
-    assert!(!here.lives());
-    assert!(elsewhere.lives());
+    assert!(!here.is_running());
+    assert!(elsewhere.is_running());
 }
 
 #[apply(test)]
@@ -146,11 +146,11 @@ fn ignores_holders_of_other_users() {
     run(["detach", &name]).exits(5).says("no holder of user root has it attached");
     let ours = Holder::attached_to(id);
     finish(shmadm_as(NOBODY).args(["detach", &name])).exits(0).says("nattch 2 before, 1 after");
-    assert!(!theirs.lives());
-    assert!(ours.lives());
+    assert!(!theirs.is_running());
+    assert!(ours.is_running());
     let ran = finish(shmadm_as(NOBODY).args(["detach", &name])).exits(5);
     ran.says("hint: list the attached processes; only they can detach: `sudo shmadm who 0`\n");
-    assert!(ours.lives());
+    assert!(ours.is_running());
 }
 
 #[apply(test)]

@@ -342,7 +342,7 @@ fn killed_restores(size: usize, rounds: usize, seed: u64) {
         stopped.signal(signal);
         let ran = stopped.go_on();
         let what = format!("{signal} before call {nth} of {calls}: {ran:?}");
-        wait_for("the guard to exit", || guard.as_ref().is_none_or(|guard| !guard.lives()));
+        wait_for("the guard to exit", || guard.as_ref().is_none_or(|guard| !guard.is_running()));
         match oracle::rows().as_slice() {
             // Until the guard is released, a kill removes the segment, also after its id was printed.
             [] => assert!(ran.stdout.is_empty() || signal == Signal::SIGKILL && guard.is_some(), "{what}"),

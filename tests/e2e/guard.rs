@@ -42,14 +42,14 @@ fn removes_an_incomplete_segment_and_no_other() {
         }
         stopped.signal(Signal::SIGKILL);
         assert_eq!(stopped.go_on().signal, Some(libc::SIGKILL));
-        wait_for("the end of the guard", || !guard.lives());
+        wait_for("the end of the guard", || !guard.is_running());
         assert_eq!(oracle::rows(), others, "killed at step {step}");
         oracle::remove_all();
     }
 }
 
 #[apply(test)]
-fn removes_the_segment_of_a_killed_create_or_demo() {
+fn the_guard_removes_the_segment_of_a_killed_create_or_demo() {
     let starts: Before = |call| call.number == libc::SYS_clone || call.number == libc::SYS_clone3;
     let creates = ["create", "--key", "1234"];
     for (nth, before, arguments) in [
@@ -76,13 +76,13 @@ fn ends_the_holder_of_an_incomplete_segment() {
     let guard = started_by(stopped.pid());
     stopped.signal(Signal::SIGKILL);
     stopped.go_on();
-    wait_for("the end of the guard", || !guard.lives());
-    wait_for("the end of the holder", || !holder.lives());
+    wait_for("the end of the guard", || !guard.is_running());
+    wait_for("the end of the holder", || !holder.is_running());
     assert_eq!(oracle::rows(), []);
 }
 
 #[apply(test)]
-fn survives_signals_and_the_death_of_the_process_group() {
+fn the_guard_survives_signals_and_the_death_of_the_process_group() {
     let dump = Dump::new();
     let mut command = shmadm();
     command.args(["restore", &dump.path]).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
@@ -95,29 +95,29 @@ fn survives_signals_and_the_death_of_the_process_group() {
     }
     killpg(stopped.pid(), Signal::SIGKILL).unwrap();
     assert_eq!(stopped.go_on().signal, Some(libc::SIGKILL));
-    wait_for("the end of the guard", || !guard.lives());
+    wait_for("the end of the guard", || !guard.is_running());
     assert_eq!(oracle::rows(), []);
 }
 
 #[apply(test)]
 #[requires(Root)]
-fn leaves_a_segment_of_a_process_that_reused_its_makers_pid() {
+fn the_guard_leaves_a_segment_of_a_process_that_reused_its_clients_pid() {
     // While the guard is stopped, another process gets the pid, creates a segment as restore would, and exits.
     let dump = Dump::new();
     for (before, key) in [(requests as Before, 1234), (attaches, libc::IPC_PRIVATE)] {
         let stopped = Stopped::before(1, before, &["restore", &dump.path]);
-        let maker = stopped.pid();
+        let client = stopped.pid();
         let created = oracle::rows();
-        let guard = started_by(maker);
+        let guard = started_by(client);
         let held = Held::new(&guard);
         stopped.signal(Signal::SIGKILL);
         assert_eq!(stopped.go_on().signal, Some(libc::SIGKILL));
-        reuse(maker, key);
+        reuse(client, key);
         let mut rows = oracle::rows();
         rows.retain(|row| !created.contains(row));
-        assert_eq!((rows.len(), rows[0].get("cpid")), (1, maker.to_string().as_str()));
+        assert_eq!((rows.len(), rows[0].get("cpid")), (1, client.to_string().as_str()));
         drop(held);
-        wait_for("the end of the guard", || !guard.lives());
+        wait_for("the end of the guard", || !guard.is_running());
         assert_eq!(oracle::rows(), rows);
         oracle::remove_all();
     }
@@ -125,7 +125,7 @@ fn leaves_a_segment_of_a_process_that_reused_its_makers_pid() {
 
 #[apply(test)]
 #[requires(Root)]
-fn leaves_a_segment_that_reuses_the_id() {
+fn the_guard_leaves_a_segment_that_reuses_the_id() {
     let dump = Dump::new();
     let stopped = Stopped::before(1, attaches, &["restore", &dump.path]);
     let guard = started_by(stopped.pid());
@@ -136,12 +136,12 @@ fn leaves_a_segment_that_reuses_the_id() {
     let rows = oracle::rows();
     stopped.signal(Signal::SIGKILL);
     stopped.go_on();
-    wait_for("the end of the guard", || !guard.lives());
+    wait_for("the end of the guard", || !guard.is_running());
     assert_eq!(oracle::rows(), rows);
 }
 
 #[apply(test)]
-fn delays_nothing_when_it_is_stopped() {
+fn the_guard_delays_nothing_when_it_is_stopped() {
     let dump = Dump::new();
     let stopped = Stopped::before(1, attaches, &["restore", &dump.path]);
     let guard = started_by(stopped.pid());
@@ -149,12 +149,12 @@ fn delays_nothing_when_it_is_stopped() {
     let ran = stopped.go_on().exits(0);
     assert_eq!(ran.stdout.trim(), oracle::rows()[0].get("shmid"));
     guard.signal(libc::SIGCONT);
-    wait_for("the end of the guard", || !guard.lives());
+    wait_for("the end of the guard", || !guard.is_running());
     assert_eq!(oracle::rows().len(), 1);
 }
 
 #[apply(test)]
-fn stopped_before_it_creates_the_segment_does_not_outlast_an_interrupt() {
+fn a_guard_stopped_before_it_creates_the_segment_does_not_outlast_an_interrupt() {
     let dump = Dump::new();
     let stopped = Stopped::before(1, requests, &["restore", &dump.path]);
     let guard = started_by(stopped.pid());
@@ -163,12 +163,12 @@ fn stopped_before_it_creates_the_segment_does_not_outlast_an_interrupt() {
     stopped.signal(Signal::SIGTERM);
     assert_eq!(stopped.go_on().signal, Some(libc::SIGTERM));
     guard.signal(libc::SIGCONT);
-    wait_for("the end of the guard", || !guard.lives());
+    wait_for("the end of the guard", || !guard.is_running());
     assert_eq!(oracle::rows(), []);
 }
 
 #[apply(test)]
-fn is_not_needed_once_it_has_created_the_segment() {
+fn the_guard_is_not_needed_once_it_has_created_the_segment() {
     let dump = Dump::new();
     let stopped = Stopped::before(1, attaches, &["restore", &dump.path]);
     started_by(stopped.pid()).kill();
@@ -178,7 +178,7 @@ fn is_not_needed_once_it_has_created_the_segment() {
 }
 
 #[apply(test)]
-fn killed_before_it_answers_is_an_error() {
+fn a_guard_killed_before_it_answers_is_an_error() {
     let dump = Dump::new();
     for created in [0, 1] {
         let stopped = Stopped::before(1, requests, &["restore", &dump.path]);
@@ -203,13 +203,13 @@ fn killed_before_it_answers_is_an_error() {
 }
 
 #[apply(test)]
-fn exits_with_restore() {
+fn the_guard_exits_with_restore() {
     let dump = Dump::new();
     let stopped = Stopped::before(1, attaches, &["restore", &dump.path]);
     let guard = started_by(stopped.pid());
     assert_eq!(guard.read("comm"), "shmadm-guard\n");
     stopped.go_on().exits(0);
-    assert!(!guard.lives());
+    assert!(!guard.is_running());
 }
 
 #[apply(test)]
@@ -237,7 +237,7 @@ fn restore_warns_when_the_pipes_cannot_be_created() {
 }
 
 #[apply(test)]
-fn cannot_be_started_by_hand() {
+fn the_guard_cannot_be_started_by_hand() {
     for input in ["", "by=1", "1234 9000", "1234 9000 384"] {
         let mut command = shmadm();
         command.arg0("shmadm-guard").stdin(Stdio::piped()).stderr(Stdio::piped());
@@ -311,18 +311,18 @@ impl Dump {
 }
 
 /// Waits for the guard of a process: until shortly after the call that started it has returned, it has no command line.
-fn started_by(maker: Pid) -> Holder {
+fn started_by(client: Pid) -> Holder {
     let mut guard = None;
     wait_for("the guard", || {
-        guard = guard_of(maker);
+        guard = guard_of(client);
         guard.is_some()
     });
     guard.unwrap()
 }
 
 /// Finds the guard of a process; `None` if there is none.
-pub(crate) fn guard_of(maker: Pid) -> Option<Holder> {
-    let parent = format!("\nPPid:\t{maker}\n");
+pub(crate) fn guard_of(client: Pid) -> Option<Holder> {
+    let parent = format!("\nPPid:\t{client}\n");
     std::fs::read_dir("/proc").unwrap().find_map(|entry| {
         let entry = entry.unwrap();
         let is_guard = std::fs::read(entry.path().join("cmdline")).is_ok_and(|line| line == b"shmadm-guard\0")

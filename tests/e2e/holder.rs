@@ -57,7 +57,7 @@ impl Holder {
     }
 
     /// Returns whether the process is running.
-    pub(crate) fn lives(&self) -> bool {
+    pub(crate) fn is_running(&self) -> bool {
         let mut descriptors = [PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN)];
         poll(&mut descriptors, PollTimeout::ZERO).unwrap() == 0
     }
@@ -77,7 +77,7 @@ impl Holder {
     /// Kills the process and waits until it has exited.
     pub(crate) fn kill(&self) {
         self.signal(libc::SIGKILL);
-        wait_for("a killed process to exit", || !self.lives());
+        wait_for("a killed process to exit", || !self.is_running());
     }
 
     /// Returns the path of one of its files in /proc.
@@ -127,7 +127,7 @@ fn inherits_nothing_from_its_caller_and_outlives_it() {
     caller.arg(&open).arg(env!("CARGO_BIN_EXE_shmadm")).stdin(Stdio::null()).current_dir(directory.path());
     let holder = Holder::printed(&finish(&mut caller).exits(0).says(&format!("attached segment {id} at 0x")));
     assert!(open.exists(), "the caller has the file open");
-    assert!(holder.lives());
+    assert!(holder.is_running());
     assert_eq!(oracle::nattch(id), 1);
     assert_eq!(mapping(holder.pid, id).1, "rw-s");
     assert_eq!(holder.read("comm"), "shmadm-hold\n");
@@ -148,7 +148,7 @@ fn inherits_nothing_from_its_caller_and_outlives_it() {
     let expected = json!({"schema":1,"id":id,"detached":[holder.pid],"nattch_before":1,"nattch_after":0});
     assert_eq!(ran.json(), expected);
     assert_eq!(oracle::nattch(id), 0, "detach returns after nattch has dropped");
-    assert!(!holder.lives());
+    assert!(!holder.is_running());
 }
 
 #[apply(test)]
@@ -188,7 +188,7 @@ fn is_found_where_prctl_is_denied() {
         |arguments: &[&str]| finish(without(&mut shmadm(), libc::SYS_prctl, None, Errno::EPERM).args(arguments));
     let holder = Holder::printed(&denied(&["attach", "0x4d2", "--background"]).exits(0));
     run(["detach", "0x4d2"]).exits(0);
-    assert!(!holder.lives());
+    assert!(!holder.is_running());
     assert_eq!(oracle::nattch(id), 0);
 }
 

@@ -254,7 +254,7 @@ fn an_interrupted_write_keeps_the_previous_file() {
 
 #[apply(test)]
 #[requires(Root)]
-fn of_another_namespace_and_of_all() {
+fn metrics_of_another_namespace_and_of_all_agree_with_the_kernel() {
     sysctl("shmmni", 77);
     oracle::create(0, 100, 0o600);
     let mut actors: Vec<(Actor, u64)> = (1..4_i32)
@@ -287,7 +287,7 @@ fn of_another_namespace_and_of_all() {
 
 #[apply(test)]
 #[requires(Root)]
-fn of_an_owned_user_namespace_come_through_a_child() {
+fn metrics_of_an_owned_user_namespace_come_through_a_child() {
     let mut command = Command::new("/proc/self/exe");
     std::os::unix::process::CommandExt::uid(&mut command, NOBODY).current_dir("/");
     let mut actor = Actor::spawn(&mut command);
@@ -302,7 +302,7 @@ fn of_an_owned_user_namespace_come_through_a_child() {
 }
 
 #[apply(test)]
-fn without_privilege_cover_the_callers_namespace() {
+fn metrics_without_privilege_cover_the_callers_namespace() {
     oracle::create(0, 4096, 0o600);
     let ran = run(["metrics", "--all-ns"]).exits(0);
     agrees(&parsed(&ran.stdout), &me(), nix::unistd::geteuid().as_raw());

@@ -84,7 +84,7 @@ fn hints_name_the_same_namespace() {
 }
 
 #[apply(test)]
-fn ns_and_all_ns_exclude_each_other() {
+fn ns_and_all_ns_conflict() {
     for command in ["prune", "list", "who"] {
         run([command, "--ns", "1", "--all-ns"]).exits(2).says("cannot be combined").prints_nothing();
     }

@@ -52,7 +52,7 @@ fn another_user_may_not_read_through_the_attachment() {
 }
 
 #[apply(test)]
-fn peek_and_allow_allocation_exclude_each_other() {
+fn peek_and_allow_allocation_conflict() {
     oracle::create(1234, 8192, 0o666);
     run(["read", "0x4d2", "--peek", "--allow-allocation"]).exits(2);
 }

@@ -2,8 +2,8 @@
 
 pub(crate) mod churn;
 mod exiting;
-mod looks;
 mod question;
+mod recheck;
 mod summary;
 
 use expect_test::expect;
@@ -293,7 +293,7 @@ fn without_orphans_the_report_is_empty() {
 
 #[apply(test)]
 #[requires(Root)]
-fn what_is_kept_is_summarised_with_the_reasons() {
+fn the_summary_counts_what_is_kept_by_reason() {
     orphan(11);
     orphan(12);
     theirs(13);

@@ -99,7 +99,7 @@ fn raw_is_refused_on_a_terminal() {
 }
 
 #[apply(test)]
-fn raw_and_json_exclude_each_other() {
+fn raw_and_json_conflict() {
     oracle::create(0, 16, 0o600);
     run(["read", "0", "--raw", "--json"]).exits(2);
 }
@@ -169,7 +169,7 @@ fn an_empty_range_at_the_end_is_read() {
 }
 
 #[apply(test)]
-fn options_that_exclude_each_other_are_refused() {
+fn conflicting_options_are_refused() {
     let id = oracle::create(0, 100, 0o600).to_string();
     for arguments in [
         vec!["--type", "i33"],

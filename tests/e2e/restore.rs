@@ -92,7 +92,7 @@ fn accepts_another_key_and_mode_and_a_holder() {
     let holder = Holder::new(i32::try_from(ran.json()["holder"].as_i64().unwrap()).unwrap());
     let row = oracle::rows().into_iter().find(|row| row.get("shmid") != id.to_string()).unwrap();
     assert_eq!((row.get("key"), row.get("perms"), row.get("nattch")), ("5", "644", "1"));
-    assert!(holder.lives());
+    assert!(holder.is_running());
     let private = run(["restore", &path, "--key", "private"]).exits(0).stdout;
     assert_eq!(oracle::row(private.trim().parse().unwrap()).unwrap().get("key"), "0");
 }

@@ -288,5 +288,5 @@ fn a_segment_that_only_own_holders_keep_attached_hints_at_detach() {
     drop(attached);
     run(["detach", "0"]).exits(0);
     run(["rm", "0"]).exits(0);
-    assert!(holders.iter().all(|holder| !holder.lives()));
+    assert!(holders.iter().all(|holder| !holder.is_running()));
 }

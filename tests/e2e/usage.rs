@@ -173,7 +173,7 @@ fn the_sources_do_not_depend_on_the_groups() {
 
 #[apply(test)]
 #[requires(Root)]
-fn what_of_an_object_that_no_process_has_open_is_in_swap_is_unknown() {
+fn swapped_bytes_of_an_unopened_object_are_unknown() {
     let path = "/dev/shm/x";
     std::fs::write(path, vec![1; MIB]).unwrap();
     let sockets = send_file(&File::open(path).unwrap());

@@ -45,7 +45,7 @@ fn an_unmapped_owner_or_group_is_not_overwritten() {
 
 #[apply(test)]
 #[requires(Root)]
-fn who_may_not_change_a_segment_is_not_told_to_set_its_owner_too() {
+fn a_user_who_may_not_change_a_segment_gets_no_hint_to_set_its_owner() {
     let id = oracle::create(0, 4096, 0o660);
     let cause = "cause: user root is neither the owner (nobody) nor the creator (nobody)";
     within(&["set", &id.to_string(), "--mode", "640"]).exits(4).says("permission denied\n").says(cause);
@@ -150,7 +150,7 @@ fn an_object_of_an_unmapped_owner_is_not_that_of_the_overflow_id() {
 
 #[apply(test)]
 #[requires(Root)]
-fn root_of_a_user_namespace_is_not_told_to_be_root() {
+fn root_of_a_user_namespace_gets_no_hint_to_run_as_root() {
     oracle::create(0x4d2, 4096, 0o600);
     run(["attach", "0x4d2", "--background"]).exits(0);
     let ran = within(&["list", "--all-ns"]).exits(0);

@@ -393,6 +393,6 @@ fn a_segment_marked_during_detach_is_reported() {
     let stopped = Stopped::before(1, asks, &["detach", "0x4d2"]);
     let next = replace(id, 0x4d2);
     stopped.go_on().exits(0).says("nattch 1 before, 0 after").says("was destroyed at the last detach");
-    assert!(!holder.lives());
+    assert!(!holder.is_running());
     assert_eq!(oracle::rows(), [next]);
 }

@@ -215,6 +215,6 @@ fn a_holder_keeps_a_segment_destroyed_on_exit() {
     // An existing segment can be opened: it stays as it is.
     created(&run(["create", "--key", "0x4d2"]).exits(0));
     run(["detach", "0x4d2"]).exits(0).says("was destroyed at the last detach");
-    assert!(!holder.lives());
+    assert!(!holder.is_running());
     assert_eq!(oracle::rows(), []);
 }

@@ -11,7 +11,7 @@ use crate::support::{finish, shmadm, wait_for};
 use crate::vanish::{Call, Stopped};
 
 #[apply(test)]
-fn removes_a_segment_whose_id_was_not_printed() {
+fn the_guard_removes_a_segment_whose_id_was_not_printed() {
     let dump = Dump::new();
     let prints = |call: &Call| call.number == libc::SYS_write && call.arguments[0] == 1;
     for arguments in [&["create", "--fill", "1"][..], &["create", "--hold"], &["restore", &dump.path]] {
@@ -23,7 +23,7 @@ fn removes_a_segment_whose_id_was_not_printed() {
 }
 
 #[apply(test)]
-fn that_cannot_be_reached_is_an_error() {
+fn a_guard_that_cannot_be_reached_is_an_error() {
     let dump = Dump::new();
     for arguments in [&["create", "--fill", "1"][..], &["create", "--hold"], &["restore", &dump.path], &["demo"]] {
         let mut command = shmadm();

@@ -126,7 +126,7 @@ fn traced_a_segment_that_was_only_opened_is_not_a_leak() {
 
 #[apply(test)]
 #[requires(Root)]
-fn traced_a_thread_that_executes_a_program_beside_a_call_does_not_stop_the_supervisor() {
+fn a_traced_thread_that_calls_execve_during_a_call_does_not_stop_the_supervisor() {
     let mut checked = Checked::start(&["--trace"]);
     for rounds in 0..100 {
         assert_eq!(checked.command.number(ChildRequest::CreateUntilExec { rounds }), 0);

@@ -69,7 +69,7 @@ fn an_object_of_another_user_in_another_state_is_excluded() {
 }
 
 #[apply(test)]
-fn unattached_takes_what_nothing_shows_the_maker_of() {
+fn unattached_removes_objects_with_an_unknown_creator() {
     create("mine", 4096);
     create("libpod_lock", 4096);
     let report = run(["prune", "--posix", "--unattached", "--older-than", "0s", "--settle", "0s", "--yes", "--json"])

@@ -86,8 +86,8 @@ pub(super) fn run_workers_and_prune() {
         runs.write_all_at(&number, 8).unwrap();
         for record in report["removed"].as_array().unwrap() {
             // As observed: the creator and the last user have exited.
-            let lives = |field: &Value| field.as_u64().is_some_and(|pid| pids.contains(&pid));
-            assert!(!lives(&record["cpid"]) && !lives(&record["lpid"]), "{record}");
+            let is_running = |field: &Value| field.as_u64().is_some_and(|pid| pids.contains(&pid));
+            assert!(!is_running(&record["cpid"]) && !is_running(&record["lpid"]), "{record}");
             assert_eq!(record["nattch"], 0, "{record}");
             if record["outcome"] == "destroyed" { destroyed += 1 } else { marked += 1 }
         }

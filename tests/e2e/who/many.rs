@@ -27,7 +27,7 @@ fn attachments(report: &Value) -> Vec<Vec<(i64, bool)>> {
 
 #[apply(test)]
 #[requires(Root)]
-fn an_attachment_more_costs_one_system_call() {
+fn each_additional_attachment_costs_one_system_call() {
     let mut actor = Actor::start();
     let shown = ShownProcesses::new(&[actor.pid()]);
     let count_calls = || {

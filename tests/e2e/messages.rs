@@ -80,7 +80,7 @@ fn after_two_hyphens_everything_is_text() {
 }
 
 #[apply(test)]
-fn options_that_exclude_each_other_are_refused() {
+fn conflicting_options_are_refused() {
     let id = oracle::create(0, 32, 0o600);
     let name = id.to_string();
     for arguments in [

@@ -113,10 +113,10 @@ fn without_descriptors_a_holder_is_not_ruled_out() {
     let mut command = shmadm();
     let few = limited(&mut command, Resource::RLIMIT_NOFILE, 4);
     finish(few.args(["detach", &name])).exits(1).prints_nothing().says("EMFILE");
-    assert!(holder.lives());
+    assert!(holder.is_running());
     assert_eq!(oracle::nattch(id), 1);
     run(["detach", &name]).exits(0);
-    assert!(!holder.lives());
+    assert!(!holder.is_running());
 }
 
 /// A pipe for a program's output that no process reads.
@@ -187,5 +187,5 @@ fn interrupt_demo(stopped: usize) {
     let status = end(&mut child, Signal::SIGTERM);
     assert_eq!(status.signal(), Some(libc::SIGTERM), "{status}");
     assert_eq!(oracle::rows(), []);
-    assert!(!halves.iter().any(Holder::lives), "a process was left running");
+    assert!(!halves.iter().any(Holder::is_running), "a process was left running");
 }
