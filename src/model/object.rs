@@ -109,7 +109,7 @@ impl Object {
     pub(crate) fn can_be_cleaned_up(&self, keep: bool) -> bool {
         let is_served = self.as_posix().is_some_and(|posix| posix.family.claim == Some(Claim::Segment));
         let is_in_use = is_served || matches!(self.state, Some(State::InUse | State::Dest | State::Kept));
-        (keep || !is_in_use) && !self.as_posix().is_some_and(Posix::is_forged)
+        (keep || !is_in_use) && !self.as_posix().is_some_and(Posix::is_unproven)
     }
 
     /// Returns an identity that is the same for each of its names.

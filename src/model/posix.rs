@@ -254,7 +254,7 @@ impl Posix {
     }
 
     /// Returns whether only its name suggests the program: nothing in its family proves it.
-    pub(crate) fn is_forged(&self) -> bool {
+    pub(crate) fn is_unproven(&self) -> bool {
         self.rule.family.is_some() && !self.family.is_proven
     }
 

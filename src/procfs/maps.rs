@@ -9,9 +9,9 @@ use crate::model::{Access, Device, FileId, FileMapping, Mapping, SEGMENT_NAME};
 
 /// Calls `visit` for each mapping of a segment in an opened maps file. Returns whether there was any mapping at all.
 ///
-/// `wanted` filters by device and inode. The name proves nothing, since any user can create a file called /SYSV…. Nor
-/// does the inode: memfd files are on the same device and can have the same inode number. An inode of 0 can be a
-/// segment: the first id in each namespace is 0.
+/// A mapping counts if its name begins with `/SYSV` and `wanted` accepts its device and inode. Neither is enough by
+/// itself: any user can create a file called /SYSV…, and memfds are on the same device and can have the same inode
+/// number. An inode of 0 can be a segment: the first id in each namespace is 0.
 /// Fails if the process has exited, or a line is not a mapping.
 pub(crate) fn segment_mappings(
     path: &Path,

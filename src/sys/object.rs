@@ -41,8 +41,8 @@ pub(crate) fn open_directory_below(root: BorrowedFd<'_>, path: &Path) -> Result<
     fs::openat2(root, path, LISTING, Mode::empty(), BELOW).map_err(errno)
 }
 
-/// Opens a directory in another one as safely, unless something else is mounted on it (EXDEV). Listing it does not
-/// change its access time where that is permitted.
+/// Opens a directory in another one as safely as [`open_directory_below`], unless something else is mounted on it
+/// (EXDEV). Listing it does not change its access time where that is permitted.
 pub(crate) fn open_subdirectory(parent: BorrowedFd<'_>, name: &OsStr) -> Result<OwnedFd, Errno> {
     let resolve =
         ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
@@ -135,8 +135,8 @@ pub(crate) fn stat_link(directory: BorrowedFd<'_>, name: &OsStr) -> Result<FileS
     stat(directory, name, AtFlags::empty(), ALL)
 }
 
-/// The same without asking a server, which may not answer (FUSE) or refuse other users. Only the device is certain, and
-/// the type of what is on no server.
+/// Does the same as [`stat_link`] without asking the server of a network or FUSE file system, which may not answer or
+/// may refuse other users. Of such a file only the device is certain; of other files also the type.
 pub(crate) fn stat_link_locally(directory: BorrowedFd<'_>, name: &OsStr) -> Result<FileStat, Errno> {
     stat(directory, name, AtFlags::STATX_DONT_SYNC, StatxFlags::empty())
 }

@@ -17,8 +17,8 @@ const NAME_SIZE: usize = 64;
 
 /// Calls `visit` for each mapping of a segment in a process whose /proc/PID/maps is `maps`.
 ///
-/// `wanted` filters by device and inode. Fails as ioctl(2): ENOTTY on kernels before 6.11 and in some sandboxes, ESRCH
-/// if the process has released its memory.
+/// A mapping counts if its name begins with `/SYSV` and `wanted` accepts its device and inode. Fails as ioctl(2):
+/// ENOTTY on kernels before 6.11 and in some sandboxes, ESRCH if the process has released its memory.
 pub(crate) fn segment_mappings(
     maps: BorrowedFd<'_>,
     wanted: impl Fn(Device, u64) -> bool,

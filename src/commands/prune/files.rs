@@ -85,8 +85,8 @@ fn requires_second_look(object: &Object) -> bool {
     !object.is_segment() && object.state != Some(State::Orphan)
 }
 
-/// Removes objects in groups, each checked again under its lease, until a signal arrives or a group fails as a whole,
-/// which is reported for its first object. Returns whether all groups were removed, too.
+/// Removes objects in groups and checks each again under its lease. Stops at a signal, or if a whole group fails; that
+/// error is reported for the first object of the group. Also returns whether all groups were processed.
 pub(super) fn remove_all(
     args: &PruneArgs,
     system: &System,
@@ -125,7 +125,7 @@ pub(super) fn reason(state: Option<State>, posix: &Posix) -> String {
     };
     let is_leased = posix.users.as_ref().is_some_and(|users| users.lease == Some(true));
     let evidence = if is_leased { "" } else { " according to a scan of all processes" };
-    let cleanup = posix.rule.cleanup.as_deref().filter(|_| !posix.is_forged());
+    let cleanup = posix.rule.cleanup.as_deref().filter(|_| !posix.is_unproven());
     let cleanup = cleanup.map(|command| format!("; its program cleans up with `{command}`")).unwrap_or_default();
     format!("not in use{evidence}{creation}{cleanup}")
 }

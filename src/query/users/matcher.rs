@@ -254,8 +254,8 @@ impl<'a> Matcher<'a> {
                 |other: &usize| self.compare_memory(&self.mappings[*other], mapping).unwrap_or(Ordering::Less);
             match known.binary_search_by(compare) {
                 Ok(same) => distinct.copies.push((known[same], index)),
-                Err(place) => {
-                    known.insert(place, index);
+                Err(position) => {
+                    known.insert(position, index);
                     distinct.kept.push(index);
                 }
             }

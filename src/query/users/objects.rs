@@ -57,8 +57,8 @@ impl ObjectSearch {
     }
 }
 
-/// A place where a process holds a file.
-enum Place {
+/// A way in which a process holds a file.
+enum Hold {
     Descriptor {
         number: i32,
         /// The thread that shows it.
@@ -68,7 +68,7 @@ enum Place {
 }
 
 /// The files that a process holds.
-type HeldFiles = (i32, Vec<(FileId, Place)>);
+type HeldFiles = (i32, Vec<(FileId, Hold)>);
 
 /// Scans all processes but this one for the files of a search that `wanted` accepts.
 pub(crate) fn scan_objects(
@@ -83,12 +83,12 @@ pub(crate) fn scan_objects(
     let mut scan = ObjectScan::default();
     let proc = system.proc();
     let parts = sys::in_parallel(&pids, PROCESSES_PER_THREAD, |pids| scan_part(proc, pids, search));
-    for (part, places) in parts.into_iter().collect::<Result<Vec<_>, _>>().map_err(QueryError::Mappings)? {
+    for (part, holds) in parts.into_iter().collect::<Result<Vec<_>, _>>().map_err(QueryError::Mappings)? {
         scan.add(part);
-        for (pid, mut places) in places {
-            places.retain(|(file, _)| wanted(*file) || scan.unlinked.contains_key(file));
-            if !places.is_empty() {
-                add_user(system, pid, places, needs, &mut scan.users);
+        for (pid, mut holds) in holds {
+            holds.retain(|(file, _)| wanted(*file) || scan.unlinked.contains_key(file));
+            if !holds.is_empty() {
+                add_user(system, pid, holds, needs, &mut scan.users);
             }
         }
     }
@@ -101,16 +101,16 @@ pub(crate) fn scan_objects(
     Ok(scan)
 }
 
-/// Scans some processes. Returns what was found, without the users, and the places where each process holds files.
+/// Scans some processes. Returns what was found, without the users, and how each process holds files.
 fn scan_part(proc: &Path, pids: &[i32], search: &ObjectSearch) -> Result<(ObjectScan, Vec<HeldFiles>), ProcError> {
     let (mut scan, mut held) = (ObjectScan::default(), Vec::new());
     let mut other_devices = search.elsewhere.clone();
     for pid in pids.iter().copied() {
-        let mut places = Vec::new();
+        let mut holds = Vec::new();
         let mut is_inaccessible = false;
         for result in [
-            add_descriptors(proc, pid, search, &mut other_devices, &mut places, &mut scan),
-            mappings(proc, pid, search, &mut places, &mut scan.unlinked),
+            add_descriptors(proc, pid, search, &mut other_devices, &mut holds, &mut scan),
+            mappings(proc, pid, search, &mut holds, &mut scan.unlinked),
         ] {
             match result {
                 Err(error) if error.is_denied() => is_inaccessible = true,
@@ -119,8 +119,8 @@ fn scan_part(proc: &Path, pids: &[i32], search: &ObjectSearch) -> Result<(Object
             }
         }
         scan.inaccessible += u64::from(is_inaccessible);
-        if !places.is_empty() {
-            held.push((pid, places));
+        if !holds.is_empty() {
+            held.push((pid, holds));
         }
     }
     Ok((scan, held))
@@ -132,7 +132,7 @@ fn add_descriptors(
     pid: i32,
     search: &ObjectSearch,
     other_devices: &mut HashSet<Device>,
-    places: &mut Vec<(FileId, Place)>,
+    holds: &mut Vec<(FileId, Hold)>,
     scan: &mut ObjectScan,
 ) -> Result<(), ProcError> {
     let mut denied = Ok(());
@@ -182,8 +182,8 @@ fn add_descriptors(
                 scan.unlinked.insert(stat.file, UnlinkedFile { file_type, known: UnlinkedFacts::Stat(stat) });
             }
             if is_new() {
-                let place = |number| (stat.file, Place::Descriptor { number, thread: *thread });
-                places.extend(number.parse().map(place));
+                let hold = |number| (stat.file, Hold::Descriptor { number, thread: *thread });
+                holds.extend(number.parse().map(hold));
             }
         }
     });
@@ -195,14 +195,14 @@ fn mappings(
     proc: &Path,
     pid: i32,
     search: &ObjectSearch,
-    places: &mut Vec<(FileId, Place)>,
+    holds: &mut Vec<(FileId, Hold)>,
     unlinked: &mut HashMap<FileId, UnlinkedFile>,
 ) -> Result<(), ProcError> {
     let found = mappings_of_process(proc, pid, |process| read_mappings(proc, process, search))?;
     let Some((thread, found)) = found else { return Ok(()) };
     let mut map_files: Option<io::Result<OwnedFd>> = None;
     for (mapping, file_type, deleted) in found {
-        places.push((mapping.file, Place::Mapping(mapping)));
+        holds.push((mapping.file, Hold::Mapping(mapping)));
         if !deleted || unlinked.contains_key(&mapping.file) {
             continue;
         }
@@ -254,7 +254,7 @@ pub(super) fn has_mapped(system: &System, pid: i32, file: FileId) -> bool {
 fn add_user(
     system: &System,
     pid: i32,
-    mut places: Vec<(FileId, Place)>,
+    mut holds: Vec<(FileId, Hold)>,
     needs: Needs,
     users: &mut HashMap<FileId, FileUsers>,
 ) {
@@ -265,13 +265,13 @@ fn add_user(
     let ns = namespace_of(proc, pid, procfs::namespace_of);
     let mnt_ns = namespace_of(proc, pid, procfs::mount_namespace_of);
     let exiting = needs.contains(Needs::ATTACHERS) && system.is_exiting(pid) == Some(true);
-    // Keeps the order of the places of each file.
-    places.sort_by_key(|(file, _)| *file);
-    for places in places.chunk_by(|(one, _), (next, _)| one == next) {
-        let is_open = places.iter().any(|(_, place)| matches!(place, Place::Descriptor { .. }));
-        let is_mapped = places.iter().any(|(_, place)| matches!(place, Place::Mapping(_)));
-        let entry = users.entry(places[0].0).or_default();
-        for (_, place) in places {
+    // Keeps the order of the holds of each file.
+    holds.sort_by_key(|(file, _)| *file);
+    for holds in holds.chunk_by(|(one, _), (next, _)| one == next) {
+        let is_open = holds.iter().any(|(_, hold)| matches!(hold, Hold::Descriptor { .. }));
+        let is_mapped = holds.iter().any(|(_, hold)| matches!(hold, Hold::Mapping(_)));
+        let entry = users.entry(holds[0].0).or_default();
+        for (_, hold) in holds {
             let mut one = FileUser {
                 pid,
                 uid,
@@ -286,15 +286,15 @@ fn add_user(
                 mnt_ns,
                 exiting,
             };
-            match place {
-                Place::Descriptor { number, thread } => {
+            match hold {
+                Hold::Descriptor { number, thread } => {
                     entry.descriptors += 1;
                     one.fd = Some(*number);
                     if needs.contains(Needs::ATTACHERS) {
                         one.access = procfs::descriptor_access(proc, &procfs::thread_path(pid, *thread), *number);
                     }
                 }
-                Place::Mapping(mapping) => {
+                Hold::Mapping(mapping) => {
                     entry.mappings += 1;
                     if !is_open {
                         one.how = if mapping.private { How::Private } else { How::Mapped };
