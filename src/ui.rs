@@ -18,7 +18,7 @@ use crate::render::{escape, write_error_json};
 use hints::HintContext;
 pub(crate) use hints::{CommandLine, Part};
 pub(crate) use out::Out;
-use out::{Interrupted, Stream};
+use out::{Interrupted, Stream, write_all};
 pub(crate) use progress::Progress;
 pub(crate) use screen::{Key, Look, Screen};
 pub(crate) use wrap::wrap;
@@ -306,9 +306,8 @@ impl Ui {
     /// Writes a line to standard error; flushes standard output first, to keep the order.
     fn write_line(&mut self, line: &str) {
         let _ = self.out.flush();
-        let mut stream = stderr();
         // A failure to write to standard error cannot be reported.
-        let _ = stream.write_all(format!("{line}\n").as_bytes());
+        let _ = write_all(stderr(), self.out.stream.get_ref().interrupted, format!("{line}\n").as_bytes());
     }
 }
 

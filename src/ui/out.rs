@@ -1,8 +1,9 @@
-//! Standard output is written with write(2) and not through the standard library, which restarts a write that a signal
+//! Both streams are written with write(2) and not through the standard library, which restarts a write that a signal
 //! interrupts (EINTR). So the program still ends on SIGINT or SIGTERM if its reader has stopped reading; after the
 //! signal it writes only what the pipe accepts without blocking.
 
 use std::io::{self, BufWriter, Stdout, Write};
+use std::os::fd::AsFd;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -45,31 +46,49 @@ impl Stream {
 impl Write for Stream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.check_open()?;
-        loop {
-            let mut limit = bytes.len();
-            if (self.interrupted)().is_some() {
-                // Write only what the reader accepts without blocking.
-                let mut ready = [PollFd::new(&self.stdout, PollFlags::OUT)];
-                let no_wait = Timespec { tv_sec: 0, tv_nsec: 0 };
-                if !matches!(poll(&mut ready, Some(&no_wait)), Ok(1..)) {
-                    return Err(io::ErrorKind::TimedOut.into());
-                }
-                limit = limit.min(PIPE_BUF);
-            }
-            match rustix::io::write(&self.stdout, &bytes[..limit]) {
-                Err(Errno::INTR) => {}
-                Err(errno) => {
-                    self.failed = Some(errno);
-                    return Err(errno.into());
-                }
-                Ok(written) => return Ok(written),
-            }
+        let written = write_once(&self.stdout, self.interrupted, bytes);
+        if let Err(errno) = &written
+            && *errno != STALLED
+        {
+            self.failed = Some(*errno);
         }
+        Ok(written?)
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// After a signal: the reader accepts nothing without blocking.
+const STALLED: Errno = Errno::TIMEDOUT;
+
+/// Calls write(2), again if a signal has interrupted it. After a signal that requests the end of the program, writes
+/// only what the reader accepts without blocking, or fails with [`STALLED`].
+fn write_once(file: impl AsFd, interrupted: Interrupted, bytes: &[u8]) -> Result<usize, Errno> {
+    loop {
+        let mut limit = bytes.len();
+        if interrupted().is_some() {
+            let mut ready = [PollFd::new(&file, PollFlags::OUT)];
+            let no_wait = Timespec { tv_sec: 0, tv_nsec: 0 };
+            if !matches!(poll(&mut ready, Some(&no_wait)), Ok(1..)) {
+                return Err(STALLED);
+            }
+            limit = limit.min(PIPE_BUF);
+        }
+        match rustix::io::write(&file, &bytes[..limit]) {
+            Err(Errno::INTR) => {}
+            written => return written,
+        }
+    }
+}
+
+/// Writes all bytes as [`write_once`] does.
+pub(super) fn write_all(file: impl AsFd, interrupted: Interrupted, mut bytes: &[u8]) -> Result<(), Errno> {
+    while !bytes.is_empty() {
+        bytes = &bytes[write_once(&file, interrupted, bytes)?..];
+    }
+    Ok(())
 }
 
 impl Out {

@@ -4,12 +4,14 @@ use std::ffi::OsStr;
 use std::fs::{File, Permissions};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use expect_test::expect;
 use nix::libc;
+use nix::sys::signal::{Signal, kill};
 use serde_json::{Value, json};
 
 use super::aside::{is_rename, is_thread_mask};
@@ -18,7 +20,7 @@ use crate::actor::{Actor, Request};
 use crate::fixtures::assert_fields;
 use crate::oracle;
 use crate::redact::Redaction;
-use crate::support::{NOBODY, Ran, mount_tmpfs_on, run, run_with_input, shmadm, shmadm_as, wait_for};
+use crate::support::{NOBODY, Ran, Running, mount_tmpfs_on, run, run_with_input, shmadm, shmadm_as, wait_for};
 use crate::vanish::{Call, Stopped};
 
 /// Removes everything that is not in use, at once.
@@ -319,4 +321,21 @@ fn a_list_removes_no_file_below_or_outside_the_directory() {
         run_with_input(["rm", "--from", "-"], list.as_bytes()).exits(2).says("invalid name");
         assert!(std::fs::exists("/dev/shm/sub/inner").unwrap(), "{name}");
     }
+}
+
+#[apply(test)]
+fn a_signal_ends_it_even_if_the_reader_of_its_messages_has_stopped() {
+    let (_reader, messages) = std::io::pipe().unwrap();
+    nix::fcntl::fcntl(&messages, nix::fcntl::FcntlArg::F_SETPIPE_SZ(4096)).unwrap();
+    // One line for each, which are more than the pipe holds.
+    (1..=99).map(orphan).for_each(drop);
+    let mut prune = Running(shmadm().args(ALL).stderr(messages).spawn().unwrap());
+    wait_for("the removal", || names().is_empty());
+    kill(prune.pid(), Signal::SIGTERM).unwrap();
+    let mut ended = None;
+    wait_for("its end", || {
+        ended = prune.0.try_wait().unwrap();
+        ended.is_some()
+    });
+    assert_eq!(ended.unwrap().signal(), Some(libc::SIGTERM));
 }
