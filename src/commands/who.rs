@@ -13,7 +13,7 @@ use crate::model::{Hidden, HiddenBy, Needs, Object, State, Target, TotalSize, co
 use crate::query::{self, Filter, add_attachers, add_attachers_and_find_strays, can_inspect_all, inventory};
 use crate::render::{
     ATTACHERS, BY_MAPPING, BY_PROCESS, BY_PROCESS_SIZE, FILE_USERS, Format, NAMESPACE_COLUMNS, USERS_BY_PROCESS,
-    USERS_BY_USE, UsedFile, UsedSegment, WhoReport, by_names,
+    USERS_BY_PROCESS_SIZE, USERS_BY_USE, UsedFile, UsedSegment, WhoReport, by_names,
 };
 
 pub(crate) const MANUAL: Manual = Manual {
@@ -238,10 +238,12 @@ fn print_files(args: &WhoArgs, context: &mut Context, files: &[UsedFile]) -> Res
     let columns = match args.mappings {
         _ if !is_table => FILE_USERS.iter().collect(),
         true => by_names(FILE_USERS, USERS_BY_USE),
+        false if args.filters.has_pid() => by_names(FILE_USERS, USERS_BY_PROCESS_SIZE),
         false => by_names(FILE_USERS, USERS_BY_PROCESS),
     };
     let rows = files.iter().flat_map(|file| file.rows(args.mappings || !is_table)).collect();
-    let style = args.table.style(context, &["SIZE", "FD"]);
+    let droppable: &[_] = if args.filters.has_pid() { &["FD"] } else { &["SIZE", "FD"] };
+    let style = args.table.style(context, droppable);
     context.print_rows("users", &columns, rows, &style)
 }
 

@@ -32,12 +32,12 @@ impl UsedFile {
     /// Returns a row for each process, or for each mapping and descriptor.
     pub(crate) fn rows(&self, each: bool) -> Vec<FileUserRow> {
         let name = self.ident.argument();
-        let row = |user: &FileUser, access| FileUserRow { name: name.clone(), access, user: user.clone() };
+        let row = |user: &FileUser, access, size| FileUserRow { name: name.clone(), access, size, user: user.clone() };
         if each {
-            return self.users.list.iter().map(|user| row(user, user.access)).collect();
+            return self.users.list.iter().map(|user| row(user, user.access, user.size)).collect();
         }
         let most = |process: &[FileUser]| process.iter().filter_map(|user| user.access).max();
-        self.users.processes().map(|process| row(&process[0], most(process))).collect()
+        self.users.processes().map(|process| row(&process[0], most(process), Some(self.size))).collect()
     }
 }
 
@@ -84,6 +84,8 @@ pub(crate) struct FileUserRow {
     name: String,
     /// The most access of all its mappings and descriptors.
     access: Option<Access>,
+    /// The size of the mapping, or of the object; `None` for a descriptor.
+    size: Option<u64>,
     user: FileUser,
 }
 
@@ -97,7 +99,7 @@ pub(crate) static FILE_USERS: &[Column<FileUserRow>] = &[
     Column::left("COMMAND", |row: &FileUserRow| Cell::text(row.user.command.as_ref())).shortened_to(8),
     Column::right("FD", |row| Cell::pid(row.user.fd)),
     Column::right("ADDRESS", |row| Cell::of(row.user.address, Cell::Address)),
-    Column::right("SIZE", |row| Cell::of(row.user.size, Cell::bytes)),
+    Column::right("SIZE", |row| Cell::of(row.size, Cell::bytes)),
     Column::right("UID", |row| Cell::of(row.user.uid, Cell::number)),
     Column::right("NS", |row| Cell::of(row.user.ns, Cell::Number)),
     Column::right("MNT_NS", |row| Cell::of(row.user.mnt_ns, Cell::Number)),
@@ -105,5 +107,7 @@ pub(crate) static FILE_USERS: &[Column<FileUserRow>] = &[
 
 /// The default view: one row for each process.
 pub(crate) const USERS_BY_PROCESS: &[&str] = &["NAME", "PID", "USER", "HOW", "ACCESS", "COMMAND"];
+/// The same with the size of the objects.
+pub(crate) const USERS_BY_PROCESS_SIZE: &[&str] = &["NAME", "PID", "USER", "HOW", "ACCESS", "SIZE", "COMMAND"];
 /// The view with one row for each mapping and descriptor.
 pub(crate) const USERS_BY_USE: &[&str] = &["NAME", "PID", "USER", "HOW", "FD", "ADDRESS", "SIZE", "ACCESS", "COMMAND"];

@@ -49,7 +49,7 @@ pub(crate) use difference::{
 };
 pub(crate) use escape::{escape, escape_json, escape_lines};
 pub(crate) use fields::{fields, write_fields};
-pub(crate) use file_users::{FILE_USERS, USERS_BY_PROCESS, USERS_BY_USE, UsedFile};
+pub(crate) use file_users::{FILE_USERS, USERS_BY_PROCESS, USERS_BY_PROCESS_SIZE, USERS_BY_USE, UsedFile};
 pub(crate) use files::{BOTH, FILE, FILE_DEFAULT, FILE_DROP_ORDER, FILE_UNLINKED, NAMESPACE, file_record};
 pub(crate) use hexdump::{HexDump, write_hex};
 pub(crate) use human::{TimeStyle, duration, size as human_size};

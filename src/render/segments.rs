@@ -202,7 +202,7 @@ mod tests {
         check(DIFFERENCE, &[DIFFERENCE_DEFAULT, DIFFERENCE_ALL_NS, DIFFERENCE_DROP_ORDER]);
         check(PRUNE, &[PRUNE_DEFAULT, PRUNE_DROP_ORDER]);
         check(FILE, &[FILE_DEFAULT, FILE_UNLINKED, &file_record()]);
-        check(FILE_USERS, &[USERS_BY_PROCESS, USERS_BY_USE]);
+        check(FILE_USERS, &[USERS_BY_PROCESS, USERS_BY_PROCESS_SIZE, USERS_BY_USE]);
         let is_column = |name: &&str| [FILE, BOTH, NAMESPACE].iter().any(|it| !by_names(it, &[*name]).is_empty());
         assert!(FILE_DROP_ORDER.iter().all(is_column), "{FILE_DROP_ORDER:?}");
         assert_eq!(file_record().last(), Some(&"CONTAINER"), "the record ends there");

@@ -142,6 +142,10 @@ fn the_objects_of_a_process_include_those_without_a_name() {
         objects(&report).iter().map(|object| (object["name"].clone(), object["found"].clone())).collect();
     assert_eq!(names, [(json!("/named"), json!(1)), (Value::Null, json!(1))]);
     assert_eq!(format!("obj:{}", objects(&report)[1]["object"].as_str().unwrap()), file);
+    // The size is that of the object, also of one that is not mapped.
+    let table = run(["who", "--pid", &pid]).exits(0).stdout;
+    let sizes: Vec<_> = table.lines().filter(|line| line.contains("open")).map(|line| line.contains(" 4K ")).collect();
+    assert_eq!(sizes, [true, true], "{table}");
     // `list` shows them only with an option, and `who` only with --pid.
     run(["who"]).exits(0).says(" 4 KiB: `shmadm list --unlinked`\n");
     let hint = format!("hint: also list 1 unlinked object: `shmadm list --pid {pid} --unlinked`\n");
