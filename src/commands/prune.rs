@@ -41,8 +41,9 @@ pub(crate) const MANUAL: Manual = Manual {
                   For each POSIX object, prune asks the kernel for a write lease, which it grants only if no \
                   process has the object open or mapped. An object is an orphan if the process whose pid is in its \
                   name has exited, if none of its program's other objects is in use (PostgreSQL and Fast DDS, and \
-                  only if something other than their names proves that they belong to the program), or if its name \
-                  has no pid and every process of its owner started after the object was created. --unattached also \
+                  only if the contents of one of them, or a lock file of the same owner, prove that they belong to \
+                  the program), or if its name has no pid and every process of its owner started after the object \
+                  was created. --unattached also \
                   removes objects in state idle or unused, after a second check: objects that a process opens \
                   within --settle are kept, such as those of a restarting server. An object is never removed if it \
                   is in use, if that cannot be determined, if its program keeps it between runs or needs it while \

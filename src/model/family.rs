@@ -20,7 +20,7 @@ pub(crate) struct Rule {
 pub(crate) struct Family {
     /// Whether one of its objects is in use; `None` if that is unknown.
     pub(crate) in_use: Option<bool>,
-    /// Whether something other than names proves that they are the program's.
+    /// Whether the contents of an object, or a lock file, of the same owner proves that they are the program's.
     pub(crate) is_proven: bool,
     /// What shows that the program is running.
     pub(crate) claim: Option<Claim>,

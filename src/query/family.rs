@@ -1,8 +1,8 @@
 //! Families: the objects that a program needs as long as it uses one of them.
 //!
 //! A PostgreSQL server always has its control object mapped, but others only while a session uses them. An unused
-//! object does not prove that the server has exited. An entirely unused family does, if something other than names
-//! proves that it is the program's.
+//! object does not prove that the server has exited. An entirely unused family does, if it is proven to be the program's:
+//! by the contents of an object, or by a lock file.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -70,8 +70,9 @@ fn add_locks(system: &System, objects: &mut [&mut Object]) {
     }
 }
 
+/// Families, each with the owners of the objects that prove it: another user's file proves nothing.
 #[derive(Debug, Default)]
-pub(super) struct Families(HashMap<FamilyKey, Family>);
+pub(super) struct Families(HashMap<FamilyKey, (Family, HashSet<u32>)>);
 
 impl Families {
     /// Judges families by all their objects.
@@ -81,16 +82,18 @@ impl Families {
             let Some(key) = key(object) else { continue };
             let Family { claim, is_proven, .. } = object.posix().family;
             let in_use = if claim.is_some() { Some(true) } else { object.posix().in_use() };
-            let all = families.entry(key).or_insert(Family { in_use: Some(false), ..Family::default() });
+            let unused = || (Family { in_use: Some(false), ..Family::default() }, HashSet::new());
+            let (all, provers) = families.entry(key).or_insert_with(unused);
             all.in_use = either(all.in_use, in_use);
-            all.is_proven |= is_proven;
             all.claim = all.claim.or(claim);
+            provers.extend(is_proven.then_some(object.uid));
         }
         Self(families)
     }
 
     fn get(&self, object: &Object) -> Family {
-        key(object).and_then(|key| self.0.get(&key).copied()).unwrap_or_default()
+        let known = key(object).and_then(|key| self.0.get(&key));
+        known.map(|(all, provers)| Family { is_proven: provers.contains(&object.uid), ..*all }).unwrap_or_default()
     }
 
     /// Adds to an object what is known of its family, and corrects its state.

@@ -224,6 +224,19 @@ fn the_objects_of_a_port_are_kept_while_a_participant_has_its_lock_open() {
 }
 
 #[apply(test)]
+#[requires(Root)]
+fn a_lock_file_of_another_user_proves_nothing() {
+    create("fastrtps_port7411", 4096);
+    chown(create("fastrtps_port7411_el", 0), Some(NOBODY), None).unwrap();
+    let states =
+        || run(["list", "--posix", "--probe", "--no-headings", "-o", "NAME,STATE", "--sort", "name"]).exits(0).stdout;
+    assert_eq!(states(), "/fastrtps_port7411     unused\n/fastrtps_port7411_el  orphan\n");
+    run(["prune", "--older-than", "0s", "--yes"]).exits(0).says("1 unused");
+    chown("/dev/shm/fastrtps_port7411_el", Some(0), None).unwrap();
+    assert_eq!(states(), "/fastrtps_port7411     orphan\n/fastrtps_port7411_el  orphan\n");
+}
+
+#[apply(test)]
 fn the_objects_of_a_port_are_idle_while_its_lock_is_held() {
     for name in ["fastrtps_port7411", "sem.fastrtps_port7411_mutex"] {
         create(name, 32);
