@@ -210,7 +210,15 @@ fn remove_leased(system: &System, seen: &[&Object]) -> Result<Vec<Result<Removed
     let remove =
         |part: &[&Object]| -> Vec<_> { part.chunks(GROUP).flat_map(|group| remove_group(directory, group)).collect() };
     // A signal that ends the program would leave the objects under their temporary names. Threads inherit its mask.
-    Ok(sys::without_signals(|| sys::in_parallel(seen, GROUP, remove)).into_iter().flatten().collect())
+    let results = sys::without_signals(|| sys::in_parallel(seen, GROUP, remove));
+    let mut results: Vec<_> = results.into_iter().flatten().collect();
+    // A group needs a descriptor for each object, which RLIMIT_NOFILE may not allow.
+    for (result, object) in results.iter_mut().zip(seen) {
+        if let Err(Failure::NoLease(Errno::EMFILE, _) | Failure::Call(Errno::EMFILE, _)) = result {
+            *result = sys::without_signals(|| remove_group(directory, &[object])).remove(0);
+        }
+    }
+    Ok(results)
 }
 
 fn remove_group(directory: &ObjectDirectory, group: &[&Object]) -> Vec<Result<Removed, Failure>> {

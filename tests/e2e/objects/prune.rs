@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use expect_test::expect;
 use nix::libc;
+use nix::sys::resource::Resource;
 use nix::sys::signal::{Signal, kill};
 use serde_json::{Value, json};
 
@@ -20,7 +21,8 @@ use crate::actor::{Actor, Request};
 use crate::fixtures::assert_fields;
 use crate::oracle;
 use crate::redact::Redaction;
-use crate::support::{NOBODY, Ran, Running, mount_tmpfs_on, run, run_with_input, shmadm, shmadm_as, wait_for};
+use crate::resources::limited;
+use crate::support::{NOBODY, Ran, Running, finish, mount_tmpfs_on, run, run_with_input, shmadm, shmadm_as, wait_for};
 use crate::vanish::{Call, Stopped};
 
 /// Removes everything that is not in use, at once.
@@ -338,4 +340,11 @@ fn a_signal_ends_it_even_if_the_reader_of_its_messages_has_stopped() {
         ended.is_some()
     });
     assert_eq!(ended.unwrap().signal(), Some(libc::SIGTERM));
+}
+
+#[apply(test)]
+fn everything_is_removed_even_if_few_files_may_be_open() {
+    (1..=99).map(orphan).for_each(drop);
+    finish(limited(shmadm().args(ALL), Resource::RLIMIT_NOFILE, 16)).exits(0);
+    assert_eq!(names(), [""; 0]);
 }
