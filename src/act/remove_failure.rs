@@ -7,7 +7,7 @@ use super::remove_file::{check_directory, may_unlink};
 use crate::error::{Error, Kind, again, program, shmadm};
 use crate::explain::{
     OUTSIDE, describe_use, describe_users, file_in_use, missing_file, owner_or_root, why_unknown, with_directory_cause,
-    with_own_access_hint,
+    with_own_access_hint, with_protection,
 };
 use crate::model::Object;
 use crate::query::{CAP_FOWNER, System, has_capability};
@@ -127,6 +127,7 @@ impl Failure {
                         let who = owner_or_root(&system.user(object.uid));
                         error.cause(cause).hint(format!("{who} can do this"), again("").sudo().on(ident.typed()))
                     }
+                    Ok(_) if errno == Errno::EPERM => with_protection(system, error, object),
                     Ok(directory) => with_directory_cause(system, error, directory, errno),
                     Err(_) => error,
                 }

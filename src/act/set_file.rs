@@ -11,7 +11,8 @@ use super::remove_file::find_use;
 use super::set::Change;
 use crate::error::{Error, Kind, again};
 use crate::explain::{
-    NO_CHOWN, cannot_open, file_in_use, seal_cause, unmapped_id, why_unknown, with_read_only_cause, with_size_cause,
+    NO_CHOWN, cannot_open, file_in_use, seal_cause, unmapped_id, why_unknown, with_protection, with_read_only_cause,
+    with_size_cause,
 };
 use crate::model::{FileType, Mode, Object, Seal, Size, enumerate};
 use crate::query::{Account, OpenError, System, refer_to_file};
@@ -147,7 +148,10 @@ fn failed(system: &System, seen: &Object, errno: Errno, call: &'static str) -> E
     let error = Error::call(format!("cannot change {ident}"), errno, call).target(ident.argument());
     match errno {
         Errno::EPERM if call == "fchownat" && system.is_caller(seen.uid) => error.cause(NO_CHOWN),
-        Errno::EPERM => error.cause("only its owner and a privileged user can change it"),
+        Errno::EPERM => {
+            let error = error.cause("only its owner and a privileged user can change it");
+            with_protection(system, error, seen)
+        }
         Errno::EROFS => with_read_only_cause(system, error, seen),
         _ => error,
     }

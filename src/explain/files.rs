@@ -11,7 +11,7 @@ use super::failure::holders;
 use super::huge::explain_missing_huge_page;
 use super::memory::explain_mapping_limit;
 use super::space::{explain_file_size, explain_full_directory};
-use crate::error::{Error, Hint, Kind, again, shmadm};
+use crate::error::{Error, Hint, Kind, again, program, shmadm};
 use crate::model::{Access, FileUser, FileUsers, HiddenBy, Ident, Mode, Object, ObjectName, Size, path_text};
 use crate::query::{
     ObjectDirectory, OpenError, System, add_reason, huge_page_pool, open_file, probe, refer_to_file,
@@ -115,6 +115,18 @@ pub(crate) fn with_directory_cause(system: &System, error: Error, directory: &Ob
     }
 }
 
+/// Replaces the cause of EPERM if an object is immutable or append-only (chattr(1)).
+pub(crate) fn with_protection(system: &System, error: Error, object: &Object) -> Error {
+    let (Some(name), Ok(directory)) = (&object.posix().name, system.objects()) else { return error };
+    if !object.posix().stat.is_protected {
+        return error;
+    }
+    let command = program("chattr").arg("-i").arg("-a").arg(directory.path.join(name.file_name()));
+    let command = if geteuid().is_root() { command } else { command.sudo() };
+    let error = Error { hints: Vec::new(), ..error };
+    error.cause("it is immutable or append-only").hint("allow changes", command)
+}
+
 /// Adds that an object is on a file system that is mounted read-only (EROFS).
 pub(crate) fn with_read_only_cause(system: &System, error: Error, object: &Object) -> Error {
     match system.objects() {
@@ -147,6 +159,7 @@ pub(crate) fn cannot_open(system: &System, object: &Object, verb: &str, error: O
         Errno::EPERM if object.posix().name.is_none() => error
             .cause("it is mapped, but not open, in every process that uses it, so opening it requires CAP_SYS_ADMIN")
             .with(Hint::run_as_root()),
+        Errno::EPERM => with_protection(system, error, object),
         Errno::EAGAIN => {
             let error = error.cause("another process holds a lease on it");
             error.hint("show its users", shmadm("who").arg(ident.typed()))

@@ -89,7 +89,9 @@ pub(super) fn add_full_limits(system: &System, mut error: Error, size: u64, limi
 
 /// Adds whether the inodes or the bytes of a tmpfs are in use (ENOSPC), and by what. `path` is its name in the message.
 pub(crate) fn explain_full_directory(system: &System, error: Error, file: BorrowedFd<'_>, path: &str) -> Error {
-    let (objects, unlinked) = objects_on(system, file);
+    let known = objects_on(system, file);
+    let are_known = known.is_some();
+    let (objects, unlinked) = known.unwrap_or_default();
     let described = |measure: fn(&Object) -> u64, show: fn(u64) -> String| {
         let nouns = [
             (State::Unlinked, "in unlinked objects"),
@@ -124,8 +126,7 @@ pub(crate) fn explain_full_directory(system: &System, error: Error, file: Borrow
         }
         _ => return error,
     };
-    // If there are none, they are unknown.
-    let has = |named: bool| objects.is_empty() || objects.iter().any(|it| it.posix().name.is_some() == named);
+    let has = |named: bool| !are_known || objects.iter().any(|it| it.posix().name.is_some() == named);
     let error = if has(true) { error.with(list) } else { error };
     match has(false) || unlinked > 0 {
         true => error.hint("list those without a name", shmadm("list --unlinked")),
@@ -134,18 +135,15 @@ pub(crate) fn explain_full_directory(system: &System, error: Error, file: Borrow
 }
 
 /// Returns the objects on the file system of a file, with their states and users, and the bytes of those without a
-/// name; none if it is not that of the caller's objects, or if they cannot be listed.
-fn objects_on(system: &System, file: BorrowedFd<'_>) -> (Vec<Object>, u64) {
+/// name; `None` if it is not that of the caller's objects, or if they cannot be listed.
+fn objects_on(system: &System, file: BorrowedFd<'_>) -> Option<(Vec<Object>, u64)> {
     let needs = Needs::STATE | Needs::ATTACHERS;
-    let device = sys::stat_file(file).map(|stat| stat.file.device);
-    match system.objects() {
-        Ok(directory) if device.is_ok_and(|device| device == directory.device) => {
-            let Ok((usage, mut objects)) = posix_usage(system, needs) else { return (Vec::new(), 0) };
-            objects.extend(unlinked_objects(system, needs).unwrap_or_default());
-            (objects, usage.unlinked.unwrap_or(0))
-        }
-        _ => (Vec::new(), 0),
+    if sys::stat_file(file).ok()?.file.device != system.objects().ok()?.device {
+        return None;
     }
+    let (usage, mut objects) = posix_usage(system, needs).ok()?;
+    objects.extend(unlinked_objects(system, needs).unwrap_or_default());
+    Some((objects, usage.unlinked.unwrap_or(0)))
 }
 
 /// Adds why a file cannot have a size (EINVAL, EFBIG). `space` is its file system.

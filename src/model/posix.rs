@@ -87,6 +87,8 @@ pub(crate) struct FileStat {
     pub(crate) uid: u32,
     pub(crate) gid: u32,
     pub(crate) links: u64,
+    /// Whether it is immutable or append-only (chattr(1)).
+    pub(crate) is_protected: bool,
     /// In bytes.
     pub(crate) size: u64,
     /// Allocated bytes (st_blocks × 512).
@@ -111,6 +113,7 @@ impl FileStat {
         uid: 0,
         gid: 0,
         links: 0,
+        is_protected: false,
         size: 0,
         allocated: 0,
         btime: None,

@@ -14,9 +14,11 @@ use nix::libc;
 use nix::sys::statfs::{HUGETLBFS_MAGIC, TMPFS_MAGIC, fstatfs};
 use nix::unistd::{AccessFlags, faccessat};
 use rustix::fs::{
-    self, AtFlags, Dir, Mode, OFlags, RenameFlags, ResolveFlags, StatVfs, Statx, StatxFlags, StatxTimestamp, inotify,
+    self, AtFlags, Dir, Mode, OFlags, RenameFlags, ResolveFlags, StatVfs, Statx, StatxAttributes, StatxFlags,
+    StatxTimestamp, inotify,
 };
 
+use super::SysError;
 use super::kernel::{Cachestat, CachestatRange, SYS_CACHESTAT};
 use crate::model::{Device, FileId, FileStat, FileTime, Seal};
 
@@ -153,6 +155,7 @@ fn stat(directory: BorrowedFd<'_>, name: &OsStr, flags: AtFlags, mask: StatxFlag
         uid: found.stx_uid,
         gid: found.stx_gid,
         links: found.stx_nlink.into(),
+        is_protected: found.stx_attributes.intersects(StatxAttributes::IMMUTABLE | StatxAttributes::APPEND),
         size: found.stx_size,
         allocated: found.stx_blocks.saturating_mul(512),
         btime: (found.stx_mask & StatxFlags::BTIME.bits() != 0).then(|| time(found.stx_btime)),
@@ -339,9 +342,12 @@ pub(crate) struct OpenWatch(OwnedFd);
 
 impl OpenWatch {
     /// Starts to watch a directory (inotify(7)), regardless of the mount through which a process opens its files.
-    pub(crate) fn new(directory: BorrowedFd<'_>) -> Result<Self, Errno> {
-        let watch = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK).map_err(errno)?;
-        inotify::add_watch(&watch, descriptor_path(directory), inotify::WatchFlags::OPEN).map_err(errno)?;
+    pub(crate) fn new(directory: BorrowedFd<'_>) -> Result<Self, SysError> {
+        let failed = |call| move |error| SysError { errno: errno(error), call };
+        let flags = inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK;
+        let watch = inotify::init(flags).map_err(failed("inotify_init1"))?;
+        let path = descriptor_path(directory);
+        inotify::add_watch(&watch, path, inotify::WatchFlags::OPEN).map_err(failed("inotify_add_watch"))?;
         Ok(Self(watch))
     }
 

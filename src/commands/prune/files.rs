@@ -4,10 +4,12 @@ use std::collections::HashSet;
 use std::os::fd::AsFd;
 use std::time::Instant;
 
+use nix::errno::Errno;
+
 use super::PruneArgs;
 use crate::act::{AT_ONCE, Failure, OpenWatch, clean_files};
 use crate::commands::Context;
-use crate::error::{Error, Kind, again};
+use crate::error::{Error, again};
 use crate::model::{Needs, Object, Posix, State, path_text};
 use crate::process::Interrupts;
 use crate::query::{Filter, QueryError, System, lookup, posix_objects, probe};
@@ -49,10 +51,16 @@ impl SecondLook {
             return Ok(None);
         }
         let directory = system.objects()?;
-        let watch = OpenWatch::new(directory.as_fd()).map_err(|errno| {
-            Error::new(Kind::Failed, format!("cannot watch {}", path_text(&directory.path)))
-                .os(errno, "inotify_add_watch")
-                .hint("remove without a second check", again("--settle 0s"))
+        let watch = OpenWatch::new(directory.as_fd()).map_err(|failure| {
+            let error = Error::failed_call(format!("cannot watch {}", path_text(&directory.path)), failure);
+            let error = match failure.errno {
+                Errno::EMFILE => error.cause(
+                    "the limit of open files (RLIMIT_NOFILE) or of inotify instances of a user \
+                     (fs.inotify.max_user_instances) is reached",
+                ),
+                _ => error,
+            };
+            error.hint("remove without a second check", again("--settle 0s"))
         })?;
         Ok(Some(Self { watch, began: Instant::now() }))
     }

@@ -2,6 +2,7 @@
 
 use std::fs::Permissions;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::process::{Command, Stdio};
 
 use expect_test::expect;
 use serde_json::json;
@@ -287,4 +288,19 @@ fn a_forced_dry_run_depends_on_the_right_to_the_name_and_not_on_the_right_to_loo
     create_all();
     rm("/theirs", &["--dry-run"]).exits(0);
     rm("/theirs", &[]).exits(0);
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn an_immutable_object_is_the_cause() {
+    let path = create("x", 4096);
+    // tmpfs has attributes since Linux 6.6.
+    if !Command::new("chattr").args(["+i", &path]).stderr(Stdio::null()).status().unwrap().success() {
+        return;
+    }
+    let cause = "cause: it is immutable or append-only\nhint: allow changes: `chattr -i -a /dev/shm/x`\n";
+    for command in [&["rm", "/x"][..], &["write", "/x", "text"], &["set", "/x", "--mode", "640"]] {
+        run(command).exits(4).says("(EPERM, ").says(cause);
+    }
+    assert!(Command::new("chattr").args(["-i", &path]).status().unwrap().success());
 }
