@@ -14,8 +14,8 @@ use super::space::{explain_file_size, explain_full_directory};
 use crate::error::{Error, Hint, Kind, again, program, shmadm};
 use crate::model::{Access, FileUser, FileUsers, HiddenBy, Ident, Mode, Object, ObjectName, Size, path_text};
 use crate::query::{
-    ObjectDirectory, OpenError, System, add_reason, huge_page_pool, open_file, probe, refer_to_file,
-    some_are_in_flight, with_users,
+    ObjectDirectory, OpenError, System, add_reasons, huge_page_pool, open_file, probe, reasons_not_found,
+    refer_to_file, with_users,
 };
 use crate::sys::{self, Address, Errno, FileSystem, Opening, SysError};
 
@@ -270,8 +270,8 @@ fn users_now(system: &System, object: &Object) -> Arc<FileUsers> {
 fn describe(system: &System, users: &FileUsers) -> String {
     if users.list.is_empty() {
         let mut users = users.clone();
-        if !users.hidden.contains(&HiddenBy::InFlight) {
-            add_reason(&mut users, some_are_in_flight(system));
+        if !users.hidden.iter().any(|why| matches!(why, HiddenBy::InFlight | HiddenBy::Exiting)) {
+            add_reasons(&mut users, &reasons_not_found(system));
         }
         return format!("no process that uses it was found: {}", users.why_hidden());
     }

@@ -28,8 +28,9 @@ pub(crate) use identify::{add_products, add_servers, identify};
 pub(crate) use inventory::{as_semaphore, call_stat, each, find_by_key, inventory, key_exists, lookup};
 pub(crate) use limits::{limits, memory_errnos, rmid_forced, size_errno};
 pub(crate) use objects::{
-    OpenError, add_reason, add_users, anonymous_objects, memfd_name, needed_by, open_file, posix_objects,
-    posix_objects_by_id, posix_objects_in, probe, refer_to_file, unlinked_objects, unlinked_objects_in, with_users,
+    OpenError, add_reasons, add_users, anonymous_objects, memfd_name, needed_by, open_file, posix_objects,
+    posix_objects_by_id, posix_objects_in, probe, reasons_not_found, refer_to_file, unlinked_objects,
+    unlinked_objects_in, with_users,
 };
 pub(crate) use posix_usage::{posix_usage, posix_usage_in};
 pub(crate) use product::Rules;

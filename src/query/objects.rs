@@ -1,5 +1,6 @@
 //! POSIX objects with their users and states, and those without a name.
 
+use std::cell::LazyCell;
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
@@ -11,7 +12,9 @@ use super::family::{Families, judge, relatives};
 use super::host::{ObjectDirectory, System, segment_devices};
 use super::inventory::{self, idle_seconds};
 use super::state::state;
-use super::users::{ObjectScan, ObjectSearch, UnlinkedFacts, refer_via_user, scan_objects, some_are_in_flight};
+use super::users::{
+    ObjectScan, ObjectSearch, UnlinkedFacts, exiting_processes, refer_via_user, scan_objects, some_are_in_flight,
+};
 use crate::model::{
     Claim, Device, FileId, FileStat, FileType, FileUser, FileUsers, HiddenBy, Needs, Object, Posix, escape_invalid_utf8,
 };
@@ -273,7 +276,7 @@ pub(crate) fn needed_by(system: &System, objects: &[&Object]) -> Result<Vec<Opti
 }
 
 fn ask_leases(system: &System, objects: &mut [Object]) {
-    let mut in_flight = None;
+    let reasons = LazyCell::new(|| reasons_not_found(system));
     for object in objects {
         let Some(posix) = object.as_posix() else { continue };
         let users = posix.users.clone().unwrap_or_default();
@@ -296,7 +299,7 @@ fn ask_leases(system: &System, objects: &mut [Object]) {
         }
         // The scan found no user, but the lease shows that there is one.
         if lease == Some(false) && posix.users.is_some() {
-            add_reason(&mut users, *in_flight.get_or_insert_with(|| some_are_in_flight(system)));
+            add_reasons(&mut users, &reasons);
         }
         object.posix_mut().users = Some(Arc::new(users));
         object.idle_seconds = idle_seconds(system, object);
@@ -306,11 +309,17 @@ fn ask_leases(system: &System, objects: &mut [Object]) {
     }
 }
 
+/// Returns why a user of an object may not be found even if all processes can be inspected.
+pub(crate) fn reasons_not_found(system: &System) -> Vec<HiddenBy> {
+    let in_flight = some_are_in_flight(system).then_some(HiddenBy::InFlight);
+    let exiting = (!exiting_processes(system).is_empty()).then_some(HiddenBy::Exiting);
+    in_flight.into_iter().chain(exiting).collect()
+}
+
 /// Adds why no user of an object that is in use was found.
-pub(crate) fn add_reason(users: &mut FileUsers, some_are_in_flight: bool) {
-    if some_are_in_flight {
-        users.hidden.insert(0, HiddenBy::InFlight);
-    } else if users.hidden.is_empty() {
+pub(crate) fn add_reasons(users: &mut FileUsers, reasons: &[HiddenBy]) {
+    users.hidden.splice(..0, reasons.iter().copied());
+    if users.hidden.is_empty() {
         users.hidden.push(HiddenBy::Unknown);
     }
 }

@@ -17,7 +17,7 @@ pub(crate) use attachers::{
     removed_with_key, retain_attached_by, with_attachers,
 };
 pub(crate) use descriptors::some_are_in_flight;
-pub(crate) use exiting::wait_for_exiting_users;
+pub(crate) use exiting::{exiting_processes, wait_for_exiting_users};
 pub(crate) use found_files::{ObjectScan, OpenFileSystem, UnlinkedFacts, UnlinkedFile};
 pub(crate) use holders::{HOLDER_NAME, Holder, HoldersError, holders, retain_held};
 pub(crate) use objects::{ObjectSearch, scan_objects};

@@ -63,6 +63,20 @@ fn an_object_is_judged_after_an_exiting_process_has_closed_it() {
 
 #[apply(test)]
 #[requires(Root)]
+fn an_object_is_judged_after_a_process_without_memory_map_has_exited() {
+    let mut blockade = Blockade::new();
+    blockade.actor.ask(Request::MapFile { path: create("torch_4194304_1_1", 4096) });
+    let dying = blockade.kill(true);
+    let who = run(["who", "/torch_4194304_1_1", "--json"]).exits(0).json();
+    assert_eq!(who["objects"][0]["hidden"][0]["reason"], "exiting", "{who}");
+    let stopped = Stopped::before(1, waits, PRUNE);
+    drop(dying);
+    let report = stopped.go_on().exits(0).json();
+    assert_eq!(report["removed"][0]["name"], "/torch_4194304_1_1", "{report}");
+}
+
+#[apply(test)]
+#[requires(Root)]
 fn a_segment_is_judged_after_its_creator_has_exited() {
     let mut blockade = Blockade::new();
     let id = blockade.actor.create(1, 4096);
