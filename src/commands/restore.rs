@@ -16,8 +16,8 @@ use super::{Context, Manual, describe, files, look_up_again, usage_error};
 use crate::act::{self, Change, Creation, NewObject, Opened, PendingSegment, Requested};
 use crate::contents::{self, ALGORITHM, Sink};
 use crate::error::{Error, Exit, Kind, again, shmadm};
-use crate::model::{Ident, Key, KeySpec, Mode, Needs, Object, ObjectName, Recorded, Sidecar, path_text};
-use crate::process::{Guard, Hold, Interrupts, start_holder};
+use crate::model::{Ident, Key, KeySpec, Mode, Needs, Object, ObjectName, Recorded, ShmId, Sidecar, path_text};
+use crate::process::{Guard, Hold, Interrupts, StartedHolder, start_holder};
 use crate::query::{System, find_by_key, may_control};
 
 pub(crate) const MANUAL: Manual = Manual {
@@ -110,22 +110,10 @@ pub(crate) fn run(args: &RestoreArgs, context: &mut Context) -> Result<Exit, Err
         return restore_object(context, &new, (&path, &file), data, &sidecar, &interrupts);
     }
     let (pending, guard) = create(args, context, &sidecar, data, &interrupts)?;
-    let segment = look_up_again(context, pending.id(), Needs::empty())?;
-    let holder = args.hold.then(|| start_holder(&context.system, &segment, Hold::plain())).transpose()?;
-    if let Err(error) = fill(args, context, &segment, (&path, &file), data, &sidecar) {
-        return Err(pending.abandon(error));
-    }
-    let recorded = sidecar.object();
-    let changed = |new: u32, current: u32| (new != current).then_some(new);
-    let mode = args.mode.unwrap_or(recorded.mode);
-    let change = Change {
-        owner: changed(owner.unwrap_or(recorded.uid), segment.uid),
-        group: changed(group.unwrap_or(recorded.gid), segment.gid),
-        mode: (mode != segment.mode).then_some(mode),
-        lock: recorded.sysv().locked.then_some(true),
-        ..Change::default()
+    let holder = match complete(args, context, pending.id(), (&path, &file), data, &sidecar, (owner, group)) {
+        Ok(holder) => holder,
+        Err(error) => return Err(pending.abandon(error)),
     };
-    act::set(&context.system, &segment, change)?;
     interrupts.check()?;
     report(context, NewSegment { id: pending.id(), pending: Some(pending), guard, holder })
 }
@@ -191,6 +179,33 @@ fn replace_hints(system: &System, mut error: Error) -> Error {
     let Some(found) = found.filter(|found| !found.is_in_use()) else { return error };
     let remove = shmadm(format!("rm {key}"));
     error.hint("remove it", if may_control(system, &found) == Some(false) { remove.sudo() } else { remove })
+}
+
+/// Holds, fills and changes the new segment, as recorded and requested.
+fn complete(
+    args: &RestoreArgs,
+    context: &Context,
+    id: ShmId,
+    dump: (&Path, &File),
+    data: u64,
+    sidecar: &Sidecar,
+    (owner, group): (Option<u32>, Option<u32>),
+) -> Result<Option<StartedHolder>, Error> {
+    let segment = look_up_again(context, id, Needs::empty())?;
+    let holder = args.hold.then(|| start_holder(&context.system, &segment, Hold::plain())).transpose()?;
+    fill(args, context, &segment, dump, data, sidecar)?;
+    let recorded = sidecar.object();
+    let changed = |new: u32, current: u32| (new != current).then_some(new);
+    let mode = args.mode.unwrap_or(recorded.mode);
+    let change = Change {
+        owner: changed(owner.unwrap_or(recorded.uid), segment.uid),
+        group: changed(group.unwrap_or(recorded.gid), segment.gid),
+        mode: (mode != segment.mode).then_some(mode),
+        lock: recorded.sysv().locked.then_some(true),
+        ..Change::default()
+    };
+    act::set(&context.system, &segment, change)?;
+    Ok(holder)
 }
 
 /// Writes the contents and checks that they are the recorded ones.

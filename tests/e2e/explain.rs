@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use nix::errno::Errno;
 use nix::libc;
 use nix::sched::{CloneFlags, unshare};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::actor::Actor;
 use crate::fixtures::{HOSTILE, assert_fields, hostile_process, sysctl};
@@ -227,6 +227,28 @@ fn the_demo_reports_what_a_sandbox_denies() {
         assert!(!ran.stderr.contains("missing field"), "{ran:#?}");
         assert!(cause(&ran).contains("exists and cannot be removed: "), "{ran:#?}");
         assert_eq!(ran.stderr.matches("error: ").count(), 1, "{ran:#?}");
+        if !json.is_empty() {
+            let id = oracle::rows().last().unwrap().get("shmid").to_owned();
+            let last: Value = serde_json::from_str(ran.stdout.lines().last().unwrap()).unwrap();
+            let expected = json!({"kind": "permission", "errno": "EPERM", "call": "shmctl IPC_STAT", "target": id});
+            assert_fields(&last["error"], expected);
+        }
+    }
+}
+
+#[apply(test)]
+fn a_segment_that_a_sandbox_keeps_is_named_by_each_command_that_creates_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let dump = directory.path().join("dump").to_str().unwrap().to_owned();
+    let id = oracle::create(0, 4096, 0o600).to_string();
+    run(["dump", &id, "--output", &dump]).exits(0);
+    let restore = ["restore", &dump, "--key", "private"];
+    let restore_held = [&restore[..], &["--hold"]].concat();
+    let halves = [["demo", "writer", "--key", "0x51"], ["demo", "reader", "--key", "0x52"]];
+    for command in [&restore[..], &restore_held, &halves[0], &halves[1]] {
+        let ran = finish(without(shmadm().args(command), libc::SYS_shmctl, None, Errno::EPERM)).exits(4);
+        let id = oracle::rows().last().unwrap().get("shmid").to_owned();
+        ran.says(&format!("segment {id} exists and cannot be removed: "));
     }
 }
 

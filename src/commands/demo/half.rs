@@ -34,22 +34,19 @@ pub(super) fn run(role: Role, pace: &PaceArgs, context: &mut Context) -> Result<
     let mut half = Half { role, pace, narrator, interrupts, is_guarded: false };
     let (id, pending) = half.open()?;
     half.is_guarded = role == Role::Writer && pending.is_none();
-    let mut attachment = half.attach(id, pending.is_some())?;
-    let outcome = half.use_memory(&mut attachment);
-    let address = attachment.address();
-    act::detach_checked(&half.narrator.context.system, attachment)?;
-    let outcome = outcome?;
-    half.narrator.step = "detach";
-    half.narrator.call(format!("shmdt({address:#x})"), 0)?;
-    if let Some(pending) = pending {
-        if half.narrator.remove(id)? == Some(Outcome::Marked) {
-            half.narrator.note(
-                "Another process still has it attached: IPC_RMID freed its key, and its memory is freed at the last \
-                 detach. A program that now asks for the key gets another segment.",
-            )?;
-        }
-        pending.into_id();
+    let outcome = half.attach_use_detach(id, pending.is_some());
+    let Some(pending) = pending else { return outcome.map(exit_after) };
+    let outcome = match outcome {
+        Ok(outcome) => outcome,
+        Err(error) => return Err(pending.abandon(error)),
+    };
+    if half.narrator.remove(id)? == Some(Outcome::Marked) {
+        half.narrator.note(
+            "Another process still has it attached: IPC_RMID freed its key, and its memory is freed at the last \
+             detach. A program that now asks for the key gets another segment.",
+        )?;
     }
+    pending.into_id();
     Ok(exit_after(outcome))
 }
 
@@ -68,6 +65,17 @@ impl Half<'_> {
         self.narrator.step = if pending.is_some() { "create" } else { "attach" };
         self.narrator.call(format!("shmget({key}, {arguments})"), id)?;
         Ok((id, pending))
+    }
+
+    fn attach_use_detach(&mut self, id: ShmId, is_new: bool) -> Result<WaitOutcome, Error> {
+        let mut attachment = self.attach(id, is_new)?;
+        let outcome = self.use_memory(&mut attachment);
+        let address = attachment.address();
+        act::detach_checked(&self.narrator.context.system, attachment)?;
+        let outcome = outcome?;
+        self.narrator.step = "detach";
+        self.narrator.call(format!("shmdt({address:#x})"), 0)?;
+        Ok(outcome)
     }
 
     fn attach(&mut self, id: ShmId, is_new: bool) -> Result<Attachment, Error> {

@@ -8,11 +8,14 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use super::Context;
 use crate::act::{self, Removal};
-use crate::error::{Error, Kind};
+use crate::error::{Errno, Error, Kind, SysError};
 use crate::model::{Needs, Object, Outcome, ShmId};
 use crate::process::Role;
 use crate::query::lookup;
 use crate::ui::wrap;
+
+/// The largest errno (MAX_ERRNO of linux/err.h).
+const MAX_ERRNO: i32 = 4095;
 
 const STEPS: [&str; 5] = ["create", "attach", "use", "detach", "destroy"];
 
@@ -124,17 +127,24 @@ fn reported_error(line: &str) -> Option<Error> {
     #[derive(Deserialize)]
     struct Report {
         kind: String,
+        errno: Option<String>,
+        call: Option<String>,
+        target: Option<String>,
         message: String,
         cause: Option<String>,
     }
-    let Report { kind, message, cause } = serde_json::from_str::<Failed>(line).ok()?.error;
+    let Report { kind, errno, call, target, message, cause } = serde_json::from_str::<Failed>(line).ok()?.error;
     let kinds = [Kind::NotFound, Kind::Permission, Kind::Refused, Kind::Exists];
     let kind = kinds.into_iter().find(|known| known.as_str() == kind).unwrap_or(Kind::Failed);
-    let error = Error::new(kind, message);
-    Some(match cause {
-        Some(cause) => error.cause(cause),
-        None => error,
-    })
+    let errno = errno.and_then(|name| (1..=MAX_ERRNO).map(Errno::from_raw).find(|errno| format!("{errno:?}") == name));
+    // The program ends with this error, so the name of the call is leaked only once.
+    let source = errno.zip(call).map(|(errno, call)| SysError { errno, call: call.leak() });
+    let message = match source {
+        Some(source) => message.strip_suffix(&format!(": {source}")).unwrap_or(&message),
+        None => &message,
+    };
+    let (target, cause) = (target.map(String::into_boxed_str), cause.map(String::into_boxed_str));
+    Some(Error { source, target, cause, ..Error::new(kind, message) })
 }
 
 /// Returns an event as text.
