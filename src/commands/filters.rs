@@ -7,6 +7,7 @@ use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 
 use super::Context;
+use super::all_namespaces::namespace_suffix;
 use super::args::{find_group, find_user, target, word};
 use crate::error::{Error, Hint, Kind, again};
 use crate::explain::{cannot_inspect, describe_removed, ftok_key, suggest_key};
@@ -14,7 +15,7 @@ use crate::model::{
     FileType, Key, KeySpec, Mode, Name, Object, State, Target, enumerate, is_decimal, parse_duration, parse_pid,
     parse_size,
 };
-use crate::query::{Filter, KeyFilter, Pattern, not_inspectable, removed_with_key, retain_attached_by};
+use crate::query::{Filter, KeyFilter, Pattern, not_inspectable, removed_among, removed_with_key, retain_attached_by};
 
 /// Conditions, all of which must hold; the values of one are alternatives.
 #[derive(Args, Debug, Default)]
@@ -230,11 +231,25 @@ pub(crate) fn is_attached_by(segment: &Object, pids: &[i32]) -> bool {
 /// memory with those of the segment that has the key now. A segment that another condition of the filter excludes is not
 /// mentioned.
 pub(crate) fn warn_of_removed(context: &mut Context, keys: &[Key], filter: &Filter) {
-    let filter = Filter { key: Vec::new(), ..filter.clone() };
     // This warning is optional, so a failure is ignored.
     let removed = removed_with_key(&context.system, keys, filter.needs()).unwrap_or_default();
+    warn_of(context, filter, &removed, false);
+}
+
+/// Warns like [`warn_of_removed`], about the listed segments of all namespaces.
+pub(crate) fn warn_of_removed_among(context: &mut Context, filter: &Filter, listed: &[Object]) {
+    let keys = filter.keys();
+    if !keys.is_empty() {
+        let removed = removed_among(&context.system, &keys, listed).unwrap_or_default();
+        warn_of(context, filter, &removed, true);
+    }
+}
+
+fn warn_of(context: &mut Context, filter: &Filter, removed: &[Object], all_ns: bool) {
+    let filter = Filter { key: Vec::new(), ..filter.clone() };
     let is_used_by = |segment: &Object| filter.pid.is_empty() || is_attached_by(segment, &filter.pid);
     for segment in removed.iter().filter(|it| filter.matches(&context.system, it) && is_used_by(it)) {
-        context.ui.warning(&describe_removed(&context.system, segment));
+        let namespace = namespace_suffix(all_ns, segment.ipc_namespace(), segment.container.as_deref());
+        context.ui.warning(&describe_removed(&context.system, segment, &namespace));
     }
 }

@@ -11,7 +11,7 @@ pub(crate) use self::manual::MANUAL;
 use self::manual::columns_help;
 use super::all_namespaces::{Survey, survey, warn_of_strays};
 use super::args::{ColumnArgs, TableArgs, time_style};
-use super::filters::{Failures, FilterArgs, select as select_objects};
+use super::filters::{Failures, FilterArgs, select as select_objects, warn_of_removed_among};
 use super::{Context, usage_error};
 use crate::error::{Error, Exit, again};
 use crate::model::{Needs, Object};
@@ -236,6 +236,9 @@ fn selected(
 ) -> Result<(Vec<Object>, Failures), Error> {
     let all_ns = args.all_ns;
     let mut objects = if all_ns { all_namespaces(context, needs)? } else { inventory(&context.system, needs)? };
+    if all_ns {
+        warn_of_removed_among(context, filter, &objects);
+    }
     let failures = select_objects(context, &args.filters, filter, &mut objects, all_ns)?;
     if needs.contains(Needs::ATTACHERS) && !all_ns {
         add_attachers(&context.system, &mut objects)?;

@@ -5,7 +5,7 @@ use clap::Args;
 
 use super::all_namespaces::{ONLY_SEGMENTS, Survey, namespace_suffix, survey, warn_of_strays};
 use super::args::{TableArgs, target};
-use super::filters::{Failures, FilterArgs, keys, select, warn_of_removed};
+use super::filters::{Failures, FilterArgs, keys, select, warn_of_removed, warn_of_removed_among};
 use super::objects::{anonymous_if_selected, named_objects, unlinked_if_any};
 use super::{Context, Manual, are_objects, check_any_found, resolve_all};
 use crate::error::{Error, Exit, Hint};
@@ -174,6 +174,7 @@ fn all_namespaces(
     failures: &mut Failures,
 ) -> Result<Vec<UsedSegment>, Error> {
     let Survey { mut objects, is_complete, .. } = survey(context, Needs::NAMESPACE | filter.needs())?;
+    warn_of_removed_among(context, filter, &objects);
     let mut strays = Vec::new();
     if filter.pid.is_empty() {
         strays = add_attachers_and_find_strays(&context.system, &mut objects)?;

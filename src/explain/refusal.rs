@@ -28,11 +28,12 @@ pub(crate) fn attached_by(system: &System, attachers: &SegmentUsers) -> Option<S
     (!names.is_empty()).then(|| format!("by {}", enumerate(&names, "and")))
 }
 
-/// Describes the key that a segment with known attachments had, and who still has it attached.
-pub(crate) fn describe_removed(system: &System, segment: &Object) -> String {
+/// Describes the key that a segment with known attachments had, and who still has it attached. `namespace` follows its
+/// id.
+pub(crate) fn describe_removed(system: &System, segment: &Object, namespace: &str) -> String {
     let by = segment.attachers.as_ref().and_then(|attachers| attached_by(system, attachers)).unwrap_or_default();
     let (ident, key) = (segment.ident(), segment.former_key().unwrap_or_default());
-    format!("{ident} had key {key} until it was marked for destruction; still attached {by}")
+    format!("{ident}{namespace} had key {key} until it was marked for destruction; still attached {by}")
 }
 
 /// Returns the refusal to change an attached segment, whose cause names the attached processes, the creator and the

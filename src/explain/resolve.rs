@@ -76,7 +76,9 @@ fn by_key(system: &System, target: &Target, key: Key) -> Result<ShmId, Error> {
     let removed = removed_with_key(system, &[key], Needs::empty()).unwrap_or_default();
     Err(removed.iter().fold(explained, |error, segment| {
         let ident = segment.ident();
-        error.also(&describe_removed(system, segment)).hint(format!("show {ident}"), shmadm("stat").arg(ident.typed()))
+        error
+            .also(&describe_removed(system, segment, ""))
+            .hint(format!("show {ident}"), shmadm("stat").arg(ident.typed()))
     }))
 }
 

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::actor::Actor;
 use crate::fixtures::assert_fields;
+use crate::namespaces::{elsewhere, unique_key};
 use crate::oracle;
 use crate::support::{NOBODY, finish, run, shmadm_as};
 
@@ -87,6 +88,29 @@ fn list_and_who_by_key_mention_the_removed_segment() {
     }
     let pid = first.pid().to_string();
     run([&list[..], &["--state", "dest", "--pid", &pid, "--exclude", "12345"]].concat()).exits(0).says(&warning);
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn list_and_who_by_key_mention_the_removed_segments_of_all_namespaces() {
+    let (mut actor, number) = elsewhere();
+    let key = unique_key();
+    let id = actor.create(key, 4096);
+    actor.attach(id);
+    actor.remove(id);
+    let (key, pid) = (format!("{key:#x}"), actor.pid());
+    let warning = format!(
+        "warning: segment {id} in namespace {number} had key {key} until it was marked for destruction; still \
+         attached by pid {pid} ("
+    );
+    for command in ["list", "who"] {
+        let command = [command, "--all-ns", "--key", &key];
+        run(command).exits(0).says(&warning);
+        let filtered = run([&command[..], &["--min-size", "1G"]].concat()).exits(0);
+        let unrelated = run([command[0], "--all-ns", "--key", "private"]).exits(0);
+        assert!(!filtered.stderr.contains("had key"), "{filtered:?}");
+        assert!(!unrelated.stderr.contains("had key"), "{unrelated:?}");
+    }
 }
 
 #[apply(test)]

@@ -76,8 +76,12 @@ pub(crate) fn removed_with_key(system: &System, keys: &[Key], needs: Needs) -> R
     if keys.is_empty() {
         return Ok(Vec::new());
     }
-    let mut segments = inventory(system, needs)?;
-    segments.retain(|segment| segment.sysv().dest);
+    removed_among(system, keys, &inventory(system, needs)?)
+}
+
+/// Returns those of some segments that are marked for destruction and had one of these keys.
+pub(crate) fn removed_among(system: &System, keys: &[Key], segments: &[Object]) -> Result<Vec<Object>, QueryError> {
+    let mut segments: Vec<Object> = segments.iter().filter(|segment| segment.is_marked()).cloned().collect();
     add_attachers(system, &mut segments)?;
     segments.retain(|segment| segment.former_key().is_some_and(|key| keys.contains(&key)));
     Ok(segments)

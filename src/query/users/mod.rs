@@ -14,7 +14,7 @@ mod threads;
 
 pub(crate) use attachers::{
     add_attachers, add_attachers_and_find_strays, add_attachers_at_once, add_page_sizes, not_inspectable,
-    removed_with_key, retain_attached_by, with_attachers,
+    removed_among, removed_with_key, retain_attached_by, with_attachers,
 };
 pub(crate) use descriptors::some_are_in_flight;
 pub(crate) use exiting::{exiting_processes, wait_for_exiting_users};
