@@ -13,7 +13,7 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat, readlinkat};
 use nix::libc::{S_IFLNK, S_IFMT, S_ISVTX, S_IWGRP, S_IWOTH};
 use nix::sys::stat::{Mode, fstat, fstatat, stat};
-use nix::sys::statfs::{FsType, fstatfs};
+use nix::sys::statfs::{FsType, fstatfs, statfs};
 use nix::unistd::geteuid;
 
 use crate::error::{Error, Kind, again};
@@ -103,12 +103,20 @@ pub(crate) fn is_root_or_caller(uid: u32) -> bool {
 }
 
 /// Returns the file that a symbolic link of the caller leads to, if it can be written in the link's place: a regular
-/// file, or none yet.
+/// file, or none yet, except for links in procfs.
 pub(crate) fn own_link_target(named: &Path) -> Option<PathBuf> {
     let is_own = |link: &Metadata| link.is_symlink() && link.uid() == geteuid().as_raw();
     named.symlink_metadata().ok().filter(is_own)?;
     let target = named.parent()?.join(named.read_link().ok()?);
-    target.symlink_metadata().map_or(true, |there| there.is_file()).then_some(target)
+    target.symlink_metadata().map_or(!is_unnamed(named), |there| there.is_file()).then_some(target)
+}
+
+/// Returns whether a path is a link in procfs to a file without a name, such as a pipe: the text of the link is not a
+/// path.
+pub(crate) fn is_unnamed(named: &Path) -> bool {
+    let directory = directory_of(named);
+    let is_missing = |target: PathBuf| !directory.join(target).exists();
+    statfs(directory).is_ok_and(|system| system.filesystem_type() == PROCFS) && named.read_link().is_ok_and(is_missing)
 }
 
 pub(super) fn cannot_write(named: &Path, reason: &str) -> Error {

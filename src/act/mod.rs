@@ -23,7 +23,7 @@ pub(crate) use attach::{Lifetime, attach, detach_checked, hold, release};
 pub(crate) use conflict::Requested;
 pub(crate) use create::{Creation, Opened, PendingSegment, create, create_here, create_with};
 pub(crate) use create_file::{NewObject, create_file};
-pub(crate) use destination::{is_root_or_caller, own_link_target};
+pub(crate) use destination::{is_root_or_caller, is_unnamed, own_link_target};
 pub(crate) use detach::detach;
 pub(crate) use existing::denied_access;
 pub(crate) use file::NewFile;

@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use super::usage_error;
-use crate::act::own_link_target;
+use crate::act::{is_unnamed, own_link_target};
 use crate::error::{Error, Kind, again};
 use crate::model::path_text;
 
@@ -24,7 +24,8 @@ pub(super) fn with_link_target(error: Error, option: &str, path: &Path) -> Error
 
 /// Adds a hint like [`with_link_target`], for `--output`, where `-` means standard output.
 pub(super) fn with_output_target(error: Error, path: &Path) -> Error {
-    if !["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"].iter().any(|name| path == Path::new(name)) {
+    let is_stdout = ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"].iter().any(|name| path == Path::new(name));
+    if !is_stdout && !is_unnamed(path) {
         return with_link_target(error, "--output", path);
     }
     let command = again("--output -").without(&[path]).without(&["json", "format"]);

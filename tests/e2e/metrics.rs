@@ -13,7 +13,7 @@ use nix::sys::signal::Signal;
 use crate::actor::Actor;
 use crate::fixtures::{file_names, sysctl, sysctl_value};
 use crate::oracle::{self, Attached};
-use crate::support::{NOBODY, finish, is_root, mount_tmpfs, run, shmadm, shmadm_as};
+use crate::support::{NOBODY, finish, is_root, mount_tmpfs, reachable_copy, run, shmadm, shmadm_as};
 use crate::vanish::Stopped;
 
 /// Values as written, by name and labels.
@@ -216,6 +216,27 @@ fn output_does_not_replace_what_is_not_a_regular_file() {
     finish(shmadm().args(["metrics", "-o"]).arg(missing)).exits(1).says("(ENOENT, open)");
     assert_eq!(file_names(directory.path()), ["link"]);
     assert!(std::fs::symlink_metadata(link).unwrap().is_symlink());
+}
+
+#[apply(test)]
+fn output_to_a_pipe_suggests_standard_output() {
+    oracle::create(1, 4096, 0o600);
+    for path in ["/dev/fd/3", "/proc/self/fd/3"] {
+        for (command, hint) in
+            [(&["metrics"][..], "shmadm metrics --output -"), (&["dump", "0x1"], "shmadm dump 0x1 --output -")]
+        {
+            let ran = finish(
+                Command::new("/bin/sh")
+                    .args(["-c", "exec \"$@\" 3>&1", "sh"])
+                    .arg(reachable_copy())
+                    .args(command)
+                    .args(["-o", path]),
+            );
+            let ran = ran.exits(5).prints_nothing().says("it is a symbolic link\n");
+            let hints: Vec<_> = ran.stderr.lines().filter(|line| line.starts_with("hint: ")).collect();
+            assert_eq!(hints, [format!("hint: write to standard output: `{hint}`")], "{ran:?}");
+        }
+    }
 }
 
 #[apply(test)]
