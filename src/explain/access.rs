@@ -49,10 +49,11 @@ pub(super) fn explain_access(system: &System, error: Error, segment: &Object, ne
         _ => "; --exec also requires execute permission",
     };
     let cause = format!(
-        "mode {}, owner {owner}:{group}: user {} ({class}) has {}{also}",
+        "mode {}, owner {owner}:{group}: user {} ({class}) has {}{}{also}",
         segment.mode,
         system.user(system.uid()),
-        name_access(bits)
+        name_access(bits),
+        overflow_note(system, &[segment.uid]).unwrap_or_default()
     );
     if bits & needed == needed {
         return error.also(&format!("{cause}; {DENIED}"));
@@ -127,12 +128,17 @@ pub(crate) const OUTSIDE: &str = "the owner and root can do this outside your us
 /// Adds that the caller is not the owner and lacks a capability instead.
 fn explain_ownership(system: &System, error: Error, segment: &Object, name: &str, number: u32) -> Error {
     let owner = system.user(segment.uid);
-    let cause = format!(
-        "user {} is neither the owner ({owner}) nor the creator ({})",
-        system.user(system.uid()),
-        system.user(segment.sysv().cuid),
-    );
-    let is_outside = system.may_be_unmapped(Account::User, segment.uid);
+    let creator = segment.sysv().cuid;
+    let note = overflow_note(system, &[segment.uid, creator]);
+    let cause = match &note {
+        Some(note) => format!("the caller is neither the owner nor the creator{note}"),
+        None => format!(
+            "user {} is neither the owner ({owner}) nor the creator ({})",
+            system.user(system.uid()),
+            system.user(creator)
+        ),
+    };
+    let is_outside = note.is_some() || system.may_be_unmapped(Account::User, segment.uid);
     match capability(system, number) {
         Capability::Effective => error.cause(DENIED),
         Capability::Ineffective => error
@@ -146,6 +152,13 @@ fn explain_ownership(system: &System, error: Error, segment: &Object, name: &str
             .hint(format!("{} can do this", owner_or_root(&owner)), again("").sudo().on(segment.ident().argument())),
         Capability::Unknown => error.cause(format!("{cause}, which requires {name}")),
     }
+}
+
+/// Explains users that appear as the caller, because its user namespace maps neither; `None` if there are none.
+fn overflow_note(system: &System, uids: &[u32]) -> Option<String> {
+    let appears = system.is_unmapped_caller() && uids.contains(&system.uid());
+    let name = system.user(system.uid());
+    appears.then(|| format!(" (ids that are not mapped in this user namespace appear as {name})"))
 }
 
 /// Names the owner and root.

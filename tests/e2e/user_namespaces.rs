@@ -54,6 +54,23 @@ fn a_user_who_may_not_change_a_segment_gets_no_hint_to_set_its_owner() {
 
 #[apply(test)]
 #[requires(Root)]
+fn a_user_without_a_mapping_is_not_said_to_be_the_owner() {
+    oracle::create(0x5, 4096, 0o600);
+    let without_map = |arguments: &[&str]| {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=2000", "--regid=2000", "--clear-groups", "unshare", "--user"]).arg(reachable_copy());
+        finish(command.args(arguments)).exits(4)
+    };
+    let note = "(ids that are not mapped in this user namespace appear as nobody)";
+    let ran = without_map(&["rm", "0x5"])
+        .says(&format!("cause: the caller is neither the owner nor the creator {note}, and CAP_SYS_ADMIN "))
+        .says("; the owner and root can do this outside your user namespace\n");
+    assert!(!ran.stderr.contains("hint: "), "{ran:?}");
+    without_map(&["read", "0x5"]).says(&format!(" has no access {note}"));
+}
+
+#[apply(test)]
+#[requires(Root)]
 fn huge_pages_require_privilege_in_the_initial_user_namespace() {
     let cause = "cause: huge pages require CAP_IPC_LOCK in the initial user namespace or membership in the group \
                  vm.hugetlb_shm_group";
