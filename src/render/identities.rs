@@ -24,7 +24,7 @@ fn of<'a>(row: &'a IdentityRow, text: fn(&'a Identification) -> Option<&'a str>)
 
 pub(crate) static IDENTITIES: &[Column<IdentityRow>] = &[
     Column::left("TARGET", |row: &IdentityRow| Cell::Text(&row.target)).name_shortened_to(14),
-    Column::left("PRODUCT", |row| of(row, |identity| Some(&identity.product))),
+    Column::left("PRODUCT", |row| of(row, |identity| Some(&identity.product))).name_shortened_to(14),
     Column::left("WHAT", |row| of(row, |identity| identity.what.as_deref())).shortened_to(12),
     Column::left("EVIDENCE", |row: &IdentityRow| match row.evidence.as_str() {
         "" => Cell::Null,

@@ -36,6 +36,17 @@ fn the_programs_of_a_long_directory_can_be_told_apart() {
 }
 
 #[apply(test)]
+fn the_longest_names_of_programs_fit() {
+    create("libpod_rootless_lock_1000", 4096);
+    create("sem.mp-abc", 32);
+    for columns in [60, 80] {
+        let ran = on_terminal(shmadm().args(["identify", "--color=never"]), columns).exits(0);
+        assert_fits(&ran, columns.into());
+        assert_eq!(ran.stdout.lines().count(), 3, "{ran:#?}");
+    }
+}
+
+#[apply(test)]
 fn added_columns_replace_those_of_the_default_table() {
     let mut actor = program("server");
     let id = actor.create(1234, 4096);
