@@ -4,7 +4,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::args::{TableArgs, target};
-use super::files::read_whole;
+use super::files::{is_dash, read_whole};
 use super::objects::{is_undetermined, named_objects, suggest_probe};
 use super::{Context, Manual, check_any_found, resolve_all};
 use crate::error::{Error, Exit, Kind};
@@ -99,7 +99,9 @@ pub(crate) fn run(args: &IdentifyArgs, context: &mut Context) -> Result<Exit, Er
         context.print_rows("identities", &IDENTITIES.iter().collect::<Vec<_>>(), rows, &style)?;
     }
     if !args.probe {
-        suggest_probe(context, undetermined);
+        let is_input_used = args.rules.as_deref().is_some_and(is_dash);
+        let instruction = if is_input_used { "run it again with the same input to " } else { "" };
+        suggest_probe(context, undetermined, instruction);
     }
     Ok(context.print_failures(&failed))
 }

@@ -118,10 +118,10 @@ pub(crate) fn is_undetermined(system: &System, object: &Object) -> bool {
     !object.is_segment() && object.state == Some(State::Unknown) && may_lease()
 }
 
-/// Suggests --probe if objects are undetermined and the format is a table.
-pub(crate) fn suggest_probe(context: &mut Context, undetermined: usize) {
+/// Suggests --probe if objects are undetermined and the format is a table. `instruction` is the beginning of the hint.
+pub(crate) fn suggest_probe(context: &mut Context, undetermined: usize, instruction: &str) {
     if undetermined > 0 && context.format == Format::Table {
         let objects = counted(undetermined as u64, "object");
-        context.ui.suggest(Hint::new(format!("determine the state of {objects}"), again("--probe")));
+        context.ui.suggest(Hint::new(format!("{instruction}determine the state of {objects}"), again("--probe")));
     }
 }

@@ -9,7 +9,7 @@ use crate::actor::Actor;
 use crate::fixtures::assert_fields;
 use crate::objects::create;
 use crate::oracle;
-use crate::support::{file, finish, mount_tmpfs_on, run, shmadm};
+use crate::support::{file, finish, mount_tmpfs_on, run, run_with_input, shmadm};
 
 /// Identifies targets, or everything.
 fn identify(targets: &[&str]) -> Value {
@@ -107,6 +107,17 @@ fn rules_of_the_user_come_first() {
     run(["identify", "--rules", rules]).exits(1).says("rules.toml: line 2: unknown field `name`");
     std::fs::write(rules, "[[products]]\nid = \"ours\"\nsource = \"\"\n").unwrap();
     run(["identify", "--rules", rules]).exits(1).says("rules.toml: line 1: unknown field `products`");
+}
+
+#[apply(test)]
+fn a_hint_that_requires_the_same_input_says_so() {
+    create("mine", 4096);
+    let purpose = "determine the state of 1 object";
+    let ran =
+        run_with_input(["identify", "--rules", "-"], b"[[product]]\nid = 'ours'\npattern = 'our-.*'\nsource = ''\n");
+    ran.exits(0)
+        .says(&format!("hint: run it again with the same input to {purpose}: `shmadm identify --rules - --probe`\n"));
+    run(["identify"]).exits(0).says(&format!("hint: {purpose}: `shmadm identify --probe`\n"));
 }
 
 #[apply(test)]

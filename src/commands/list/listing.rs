@@ -88,7 +88,7 @@ pub(super) fn list(
     if has_files && !args.unlinked && !args.all_ns {
         report_omitted(context, filter)?;
         if !args.probe {
-            suggest_probe(context, undetermined);
+            suggest_probe(context, undetermined, "");
         }
     }
     Ok(context.print_failures(&failures))
