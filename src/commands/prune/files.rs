@@ -4,12 +4,10 @@ use std::collections::HashSet;
 use std::os::fd::AsFd;
 use std::time::Instant;
 
-use nix::errno::Errno;
-
 use super::PruneArgs;
 use crate::act::{AT_ONCE, Failure, OpenWatch, clean_files};
 use crate::commands::Context;
-use crate::error::{Error, again};
+use crate::error::{Errno, Error, again};
 use crate::model::{Needs, Object, Posix, State, path_text};
 use crate::process::Interrupts;
 use crate::query::{Filter, QueryError, System, lookup, posix_objects, probe};
