@@ -269,7 +269,7 @@ pub(super) fn may_unlink(directory: &ObjectDirectory, seen: &Posix, system: &Sys
 pub(crate) fn find_listed(system: &System, listed: &Object, needs: Needs) -> Result<Object, Error> {
     let ident = listed.ident();
     let name = listed.posix().name.as_ref().map(ObjectName::as_str);
-    // It stands for a byte that is not valid UTF-8, unless the name has it.
+    // `\x` stands for a byte that is not valid UTF-8, unless the name itself contains these characters.
     let by_file = match name {
         Some(name) if name.contains("\\x") => lookup(system, Ident::File(listed.posix().file()), needs)?,
         _ => None,
@@ -340,7 +340,7 @@ impl<'a> Pending<'a> {
         Self { directory, id: seen.file(), name: name.file_name(), aside, file, owner }
     }
 
-    /// Renames the object. The name may have become that of another object since it was opened, which keeps it.
+    /// Renames the object. If another object has its name by now, that one is given the name back, and this fails.
     fn put_aside(mut self) -> Result<Self, Failure> {
         let directory = self.directory.as_fd();
         let mut renamed = sys::rename_entry(directory, self.name, &self.aside, self.owner);

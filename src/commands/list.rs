@@ -86,7 +86,7 @@ enum Kinds {
 }
 
 impl ListArgs {
-    /// Returns the kinds to list: both where no columns are chosen.
+    /// Returns the kinds to list: both in tables and JSON if neither columns nor a kind are chosen.
     fn kinds(&self, format: Format) -> Kinds {
         let is_chosen = self.columns.output.is_some() || self.times || self.pids || self.creators || self.sysv;
         match format {

@@ -168,8 +168,8 @@ fn resolve_all(context: &Context, targets: &[Target], needs: Needs) -> Resolved 
     resolved
 }
 
-/// If nothing was found, returns the error that covers all failures. Different ones are listed by a JSON report;
-/// without one, all but the last are printed, and that is returned with their common kind.
+/// If nothing was found, fails with the error that covers all failures. If they differ, a JSON report lists them; in
+/// other formats, all but the last are printed, and the last is returned with the kind that they have in common.
 fn check_any_found(context: &mut Context, any: bool, failed: &[(String, Error)]) -> Result<(), Error> {
     match Exit::of(failed.iter().map(|(_, error)| error.kind)) {
         Exit::Failed(kind) if !any => {

@@ -157,7 +157,7 @@ impl PruneArgs {
     /// Warns if prune never removes segments that the filter requires.
     fn warn_of_filter(&self, filter: &Filter, ui: &mut Ui) {
         let requires = |states: &[State]| filter.state.iter().any(|state| states.contains(state));
-        // A segment that a process has attached is attached.
+        // --pid selects only what a process uses.
         if !filter.pid.is_empty() || requires(&[State::InUse, State::Dest]) {
             ui.warning("prune never removes attached segments or objects in use");
             ui.hint(Hint::new("see how --force marks a segment, or removes the name of an object", shmadm("help rm")));

@@ -10,7 +10,7 @@ use super::{
 
 /// A shared memory object, regardless of the source of its record.
 ///
-/// The fields that [`Needs`](super::Needs) names are `None` unless they were requested.
+/// A field that [`Needs`](super::Needs) names can be `None` if it was not requested; some sources fill it anyway.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(expecting = "a record")]
 pub(crate) struct Object {
@@ -21,7 +21,7 @@ pub(crate) struct Object {
     pub(crate) owner: Option<Arc<str>>,
     pub(crate) gid: u32,
     pub(crate) group: Option<Arc<str>>,
-    /// Creation, or last change of owner, group or mode.
+    /// Creation, or last change of owner, group or mode; of a file, also its last write.
     pub(crate) ctime: Option<Stamp>,
     /// Seconds since it was last used or changed; `None` while in use.
     pub(crate) idle_seconds: Option<u64>,

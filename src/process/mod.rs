@@ -1,8 +1,8 @@
 //! Processes: those that the program starts (holder, guard, demo pair, supervised command and its trace), namespaces
 //! that it enters or creates, and waits that a signal ends.
 //!
-//! A helper process is this program, executed again through /proc/self/exe under another name, never a fork without
-//! execve. What it must know is in its arguments or comes through a pipe, never in state files.
+//! A helper process is this program, executed again through /proc/self/exe, never a fork without execve. What it must
+//! know is in its arguments or comes through a pipe, never in state files.
 
 mod guard;
 mod helper;

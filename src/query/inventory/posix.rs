@@ -1,8 +1,8 @@
 //! The backend of POSIX objects: the files in /dev/shm, by readdir and statx(2).
 //!
 //! Symbolic links, FIFOs, sockets and devices are never opened. Named semaphores are opened to read their values, and
-//! objects of a family to find the first bytes that prove it. Other regular files are opened only while swap is in use,
-//! to distinguish resident from swapped bytes: without swap, all allocated bytes are resident.
+//! objects of a family to compare their first bytes with their program's magic number. Other regular files are opened
+//! only while swap is in use, to distinguish resident from swapped bytes; otherwise, all allocated bytes are resident.
 
 use std::collections::HashSet;
 use std::os::fd::{AsFd, OwnedFd};
@@ -45,7 +45,8 @@ pub(super) fn each(
     Ok(others)
 }
 
-/// Reads one object; `Ok(None)` if there is none with this name. A semaphore of musl has the name without a prefix.
+/// Reads one object; `Ok(None)` if there is none with this name. For a semaphore of musl, whose file has no prefix, the
+/// caller tries that name too.
 ///
 /// Fails if the name is that of another kind of file.
 pub(super) fn lookup(
@@ -194,7 +195,7 @@ pub(crate) fn as_semaphore(system: &System, mut object: Object) -> Option<Object
     Some(object)
 }
 
-/// Returns whether an object that was listed begins with a number, as far as the caller may read it.
+/// Returns whether an object that was listed begins with a magic number; false if the caller may not read it.
 pub(in crate::query) fn begins_with(
     directory: &ObjectDirectory,
     name: &ObjectName,

@@ -64,7 +64,7 @@ pub(super) fn lookup(system: &System, id: ShmId, needs: Needs) -> Result<Option<
         Err(error) if matches!(error.errno, Errno::EINVAL | Errno::EIDRM) => return Ok(None),
         Err(error) => error,
     };
-    // SHM_STAT_ANY needs no read permission; it finds nothing only on kernels before 4.17.
+    // SHM_STAT_ANY requires no read permission; kernels before 4.17 lack it, and some sandboxes deny it.
     if let Ok(found) = sys::stat_any(id) {
         return Ok(found);
     }

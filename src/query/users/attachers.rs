@@ -8,8 +8,8 @@
 //! reason. Otherwise the scan is repeated once the second is over. It is also repeated if an accessible process can be
 //! in shmat or shmdt, before other processes are given as the reason.
 //!
-//! A mapping is uncertain if it can be the segment's only if its process has since left the segment's namespace; it
-//! does not count towards nattch while there are inaccessible processes.
+//! A mapping of a process outside the segment's namespace is always uncertain. It does not count towards nattch if some
+//! processes are inaccessible and it is unknown whether the other namespace has a segment that fits the mapping better.
 //!
 //! If /proc belongs to another pid namespace, its pids are other processes, and nothing is concluded from it.
 

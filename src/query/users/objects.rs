@@ -31,8 +31,8 @@ use crate::sys;
 pub(crate) struct ObjectSearch {
     /// The devices of the files.
     pub(crate) devices: HashSet<Device>,
-    /// Those of the devices on which the kernel keeps memfds and shared anonymous memory. It keeps segments there too,
-    /// with inode numbers of their own; these are not looked for.
+    /// Those of `devices` on which the kernel keeps memfds and shared anonymous memory. Segments are there too, but are
+    /// not looked for: their inode numbers are their ids, which other files on the device can have as well.
     pub(crate) internal: HashSet<Device>,
     /// Whether to look for files on other file systems in memory, which are mounted nowhere.
     pub(crate) finds_file_systems: bool,
