@@ -113,7 +113,7 @@ fn no_holder(system: &System, seen: &Object, pid: Option<i32>, ours: &[i32]) -> 
 /// Returns the hint to list the processes that use an object: with `sudo` if the caller may not inspect them, and none
 /// if they cannot be found.
 fn suggest_who(system: &System, object: Object) -> Option<Hint> {
-    // Without the processes, there is no hint.
+    // Without the processes, no hint is given.
     let object = with_attachers(system, &object).unwrap_or(object);
     let (is_found, reasons): (bool, Vec<HiddenBy>) = match (&object.attachers, object.file_users()) {
         (Some(users), _) => (!users.list.is_empty(), users.hidden.iter().map(|hidden| hidden.reason).collect()),

@@ -151,7 +151,7 @@ pub(crate) fn shmadm(words: impl AsRef<str>) -> Invocation {
 }
 
 /// Returns the user's own command with more options, which are separated by spaces. They replace those that the user
-/// gave. If the command has no such option, there is no hint.
+/// gave. If the command has no such option, no hint is printed.
 pub(crate) fn again(options: &str) -> Invocation {
     Invocation::new(Program::Again, options)
 }

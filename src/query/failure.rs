@@ -40,7 +40,7 @@ pub(crate) enum QueryError {
 }
 
 impl QueryError {
-    /// Returns whether the directory of POSIX objects does not exist, so there are no objects.
+    /// Returns whether the directory of POSIX objects does not exist, and with it any object.
     pub(crate) fn is_without_directory(&self) -> bool {
         matches!(self, Self::Directory(_, Errno::ENOENT))
     }
