@@ -21,18 +21,19 @@ pub(crate) fn wait_for_exiting_users<'a>(
     objects: impl IntoIterator<Item = &'a Object>,
     timeout: Duration,
 ) -> bool {
-    let mut pids = BTreeSet::new();
+    let (mut pids, mut some_are_hidden) = (BTreeSet::new(), false);
     for object in objects {
         let attachers = object.attachers.iter();
         pids.extend(attachers.clone().flat_map(|attachers| attachers.pids()));
         pids.extend(attachers.flat_map(|attachers| &attachers.hidden).flat_map(|hidden| &hidden.pids).flatten());
         pids.extend(object.file_users().into_iter().flat_map(|users| users.pids()));
-        if object.file_users().is_some_and(|users| users.hidden.contains(&HiddenBy::Exiting)) {
-            pids.extend(exiting_processes(system));
-        }
+        some_are_hidden |= object.file_users().is_some_and(|users| users.hidden.contains(&HiddenBy::Exiting));
         if let (Some(State::Idle), ObjectKind::SysV(segment)) = (object.state, &object.kind) {
             pids.extend(segment.processes().filter(|pid| system.process_status(*pid).is_running()));
         }
+    }
+    if some_are_hidden {
+        pids.extend(exiting_processes(system));
     }
     let mut exiting = Vec::new();
     let mut has_changed = false;
