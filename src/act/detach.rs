@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use crate::error::{Error, Hint, Kind, program, shmadm};
 use crate::explain::{attached_refusal, file_in_use, holders};
 use crate::model::{HiddenBy, Needs, Object, ObjectKind};
-use crate::query::{Holder, System, lookup, probe, with_attachers, with_users};
+use crate::query::{Holder, System, lookup, with_all_users, with_attachers};
 use crate::sys;
 
 /// How long to wait for a holder to exit. One that takes longer is probably stopped (SIGSTOP).
@@ -76,13 +76,10 @@ fn no_holder(system: &System, seen: &Object, pid: Option<i32>, ours: &[i32]) -> 
     let ident = seen.ident();
     let not_a_holder = pid.map_or_else(String::new, |pid| format!("pid {pid} is not a holder of it; "));
     let message = |why: &str| format!("cannot detach {ident}: {not_a_holder}{why}");
-    let mut found = match with_users(system, seen) {
-        Ok(object) => [object],
+    let seen = match with_all_users(system, seen) {
+        Ok(object) => object,
         Err(error) => return error.into(),
     };
-    // The lease shows users that the caller cannot see.
-    probe(system, &mut found);
-    let [seen] = found;
     let not_attached = || Error::new(Kind::NotFound, message("it is not attached")).target(ident.argument());
     let user = system.user(system.uid());
     let no_holder = format!("no holder of user {user} has it attached");

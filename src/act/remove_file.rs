@@ -30,8 +30,8 @@ use crate::error::Error;
 use crate::explain::missing_file;
 use crate::model::{FileId, FileStat, Ident, Needs, Object, ObjectName, Outcome, Posix, escape_invalid_utf8};
 use crate::query::{
-    CAP_FOWNER, ObjectDirectory, System, add_users, has_capability_over, lookup, needed_by, probe, some_are_in_flight,
-    wait_for_exiting_users, with_users,
+    CAP_FOWNER, ObjectDirectory, System, add_users, has_capability_over, lookup, needed_by, some_are_in_flight,
+    wait_for_exiting_users, with_all_users,
 };
 use crate::sys::{self, Opening};
 
@@ -73,11 +73,7 @@ pub(super) fn remove_file(system: &System, seen: &Object, how: Removal) -> Resul
 /// Waits for the processes that use an object and are exiting; returns whether any has exited.
 fn has_lost_users(system: &System, seen: &Object) -> bool {
     // Without its users, the refusal is only less precise.
-    with_users(system, seen).is_ok_and(|object| {
-        let mut objects = [object];
-        probe(system, &mut objects);
-        wait_for_exiting_users(system, &objects, MAX_WAIT)
-    })
+    with_all_users(system, seen).is_ok_and(|object| wait_for_exiting_users(system, [&object], MAX_WAIT))
 }
 
 fn remove_forced(system: &System, seen: &Object) -> Result<Removed, Failure> {

@@ -12,10 +12,10 @@ use super::huge::explain_missing_huge_page;
 use super::memory::explain_mapping_limit;
 use super::space::{explain_file_size, explain_full_directory};
 use crate::error::{Error, Hint, Kind, again, program, shmadm};
-use crate::model::{Access, FileUser, FileUsers, HiddenBy, Ident, Mode, Object, ObjectName, Size, path_text};
+use crate::model::{Access, FileUser, FileUsers, Ident, Mode, Object, ObjectName, Size, path_text};
 use crate::query::{
-    ObjectDirectory, OpenError, System, add_reasons, huge_page_pool, open_file, probe, reasons_not_found,
-    refer_to_file, with_users,
+    ObjectDirectory, OpenError, System, add_reasons, huge_page_pool, open_file, reasons_not_found, refer_to_file,
+    with_all_users, with_users,
 };
 use crate::sys::{self, Address, Errno, FileSystem, Opening, SysError};
 
@@ -232,12 +232,8 @@ pub(crate) fn describe_users(system: &System, object: &Object) -> String {
 
 /// Describes the processes that use an object like [`describe_users`]; `None` if it is not in use, or that is unknown.
 pub(crate) fn describe_use(system: &System, object: &Object) -> Option<String> {
-    let mut objects = [with_users(system, object).ok()?];
-    // The lease shows users that the caller cannot see.
-    probe(system, &mut objects);
-    objects[0]
-        .is_in_use()
-        .then(|| describe(system, objects[0].file_users().map_or(&FileUsers::default(), |users| users)))
+    let object = with_all_users(system, object).ok().filter(Object::is_in_use)?;
+    Some(describe(system, &object.file_users().cloned().unwrap_or_default()))
 }
 
 /// Returns why it is unknown whether an object is in use, after a call to take its write lease has failed.
@@ -270,7 +266,8 @@ fn users_now(system: &System, object: &Object) -> Arc<FileUsers> {
 fn describe(system: &System, users: &FileUsers) -> String {
     if users.list.is_empty() {
         let mut users = users.clone();
-        if !users.hidden.iter().any(|why| matches!(why, HiddenBy::InFlight | HiddenBy::Exiting)) {
+        // A lease that was refused has added them.
+        if users.lease.is_none() {
             add_reasons(&mut users, &reasons_not_found(system));
         }
         return format!("no process that uses it was found: {}", users.why_hidden());

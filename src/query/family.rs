@@ -1,8 +1,8 @@
 //! Families: the objects that a program needs as long as it uses one of them.
 //!
 //! A PostgreSQL server always has its control object mapped, but others only while a session uses them. An unused
-//! object does not prove that the server has exited. An entirely unused family does, if it is proven to be the program's:
-//! by the contents of an object, or by a lock file.
+//! object does not prove that the server has exited. An entirely unused family does, if it is proven to be the
+//! program's: by the contents of an object, or by a lock file.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

@@ -30,7 +30,7 @@ pub(crate) use limits::{limits, memory_errnos, rmid_forced, size_errno};
 pub(crate) use objects::{
     OpenError, add_reasons, add_users, anonymous_objects, memfd_name, needed_by, open_file, posix_objects,
     posix_objects_by_id, posix_objects_in, probe, reasons_not_found, refer_to_file, unlinked_objects,
-    unlinked_objects_in, with_users,
+    unlinked_objects_in, with_all_users, with_users,
 };
 pub(crate) use posix_usage::{posix_usage, posix_usage_in};
 pub(crate) use product::Rules;

@@ -230,6 +230,13 @@ pub(crate) fn refer_to_file(system: &System, object: &Object) -> Result<OwnedFd,
     if stat.file == posix.file() { Ok(file) } else { Err(OpenError::Call(Errno::ENOENT)) }
 }
 
+/// Does the same as [`with_users`], and takes the lease, which shows users that the caller cannot see.
+pub(crate) fn with_all_users(system: &System, object: &Object) -> Result<Object, QueryError> {
+    let mut object = with_users(system, object)?;
+    probe(system, std::slice::from_mut(&mut object));
+    Ok(object)
+}
+
 /// Requests a write lease on each object for which no user was found, and adds the answer to its users: the kernel
 /// grants it only if no process has the file open or mapped. The lease is released at once. The same is done for their
 /// families.
