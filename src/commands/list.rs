@@ -235,10 +235,7 @@ fn selected(
     filter: &Filter,
 ) -> Result<(Vec<Object>, Failures), Error> {
     let all_ns = args.all_ns;
-    let mut objects = if all_ns { all_namespaces(context, needs)? } else { inventory(&context.system, needs)? };
-    if all_ns {
-        warn_of_removed_among(context, filter, &objects);
-    }
+    let mut objects = if all_ns { all_namespaces(context, needs, filter)? } else { inventory(&context.system, needs)? };
     let failures = select_objects(context, &args.filters, filter, &mut objects, all_ns)?;
     if needs.contains(Needs::ATTACHERS) && !all_ns {
         add_attachers(&context.system, &mut objects)?;
@@ -254,8 +251,9 @@ fn selected(
 
 /// Lists the segments of all namespaces. Attachments of segments in namespaces that were not visited are found only if
 /// `needs` includes ATTACHERS.
-fn all_namespaces(context: &mut Context, needs: Needs) -> Result<Vec<Object>, Error> {
+fn all_namespaces(context: &mut Context, needs: Needs, filter: &Filter) -> Result<Vec<Object>, Error> {
     let Survey { mut objects, is_complete, .. } = survey(context, needs)?;
+    warn_of_removed_among(context, filter, &objects);
     if needs.contains(Needs::ATTACHERS) {
         let strays = add_attachers_and_find_strays(&context.system, &mut objects)?;
         warn_of_strays(context, &strays, is_complete);

@@ -1,4 +1,4 @@
-//! Both streams are written with write(2) and not through the standard library, which restarts a write that a signal
+//! Output and messages are written with write(2) and not through the standard library, which restarts a write that a signal
 //! interrupts (EINTR). So the program still ends on SIGINT or SIGTERM if its reader has stopped reading; after the
 //! signal it writes only what the pipe accepts without blocking.
 
@@ -86,7 +86,10 @@ fn write_once(file: impl AsFd, interrupted: Interrupted, bytes: &[u8]) -> Result
 /// Writes all bytes as [`write_once`] does.
 pub(super) fn write_all(file: impl AsFd, interrupted: Interrupted, mut bytes: &[u8]) -> Result<(), Errno> {
     while !bytes.is_empty() {
-        bytes = &bytes[write_once(&file, interrupted, bytes)?..];
+        match write_once(&file, interrupted, bytes)? {
+            0 => return Err(Errno::IO),
+            written => bytes = &bytes[written..],
+        }
     }
     Ok(())
 }

@@ -291,7 +291,7 @@ fn a_forced_dry_run_depends_on_the_right_to_the_name_and_not_on_the_right_to_loo
 }
 
 #[apply(test)]
-#[requires(Root)]
+#[requires(Root, Program(&["chattr"]))]
 fn an_immutable_object_is_the_cause() {
     let path = create("x", 4096);
     // tmpfs has attributes since Linux 6.6.
