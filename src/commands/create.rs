@@ -49,8 +49,9 @@ pub(crate) const MANUAL: Manual = Manual {
     json: "{\"schema\":1,\"created\":true,\"segment\":{…},\"holder\":null}. \"created\" is false if an existing \
            segment was opened. \"holder\" is the pid of the process that --hold started.",
     notes: "The kernel allocates memory when a page is first touched, not when the segment is created.\n\n\
-            With --fill or --hold, a second process, shmadm-guard, creates the segment, and removes it if create is \
-            killed (by SIGKILL or the OOM killer) before it has printed the id. The guard is shown as the creator.\n\n\
+            With --fill, --hold, --lock, --owner or --group, a second process, shmadm-guard, creates the segment, and \
+            removes it if create is killed (by SIGKILL or the OOM killer) before it has printed the id. The guard is \
+            shown as the creator.\n\n\
             A dry run cannot foresee what other processes will do: the same command can still fail later. It does \
             not predict refusals by security modules, or by strict accounting of memory (vm.overcommit_memory 2).\n\n\
             Huge pages are allocated whole: the last one may extend beyond the size, which a status message \
@@ -166,9 +167,7 @@ pub(crate) fn run(args: &CreateArgs, context: &mut Context) -> Result<Exit, Erro
     let final_mode = (is_gradual && mode != Mode::PRIVATE).then_some(mode);
     let change = Change { owner, group, mode: final_mode, lock: args.lock.then_some(true), ..Change::default() };
     let interrupts = Interrupts::watch()?;
-    // What takes long enough to be killed.
-    let is_slow = args.fill.is_some() || args.hold;
-    let (opened, guard) = if is_slow {
+    let (opened, guard) = if is_gradual {
         create_guarded(context, &creation, &interrupts)?
     } else {
         (act::create(&context.system, &creation)?, None)

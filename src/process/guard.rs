@@ -22,7 +22,7 @@ use super::Interrupts;
 use super::helper::{become_helper, exited, format_answer, helper, read_answer, start_failed};
 use crate::error::{Error, Kind, shmadm};
 use crate::explain::{Attempt, explain, holders};
-use crate::model::{Key, Needs, ShmId};
+use crate::model::{Key, Needs, Object, ShmId};
 use crate::query::{System, lookup};
 use crate::sys::{self, CreateFlags, SysError};
 
@@ -147,7 +147,10 @@ fn remove(id: ShmId) -> Result<(), Error> {
     // No other process has this pid while this one runs, so a segment with it as its creator is the one that this
     // process has created, even if other segments have had the same id in between.
     let own = Some(std::process::id().cast_signed());
-    let segment = lookup(&system, id, Needs::empty())?.filter(|segment| segment.sysv().cpid == own);
+    let is_own = |segment: &Object| segment.sysv().cpid == own;
+    // One that is marked has been removed by the client, and its users keep it.
+    let is_marked = |segment: &Object| segment.sysv().dest;
+    let segment = lookup(&system, id, Needs::empty())?.filter(|segment| is_own(segment) && !is_marked(segment));
     let Some(segment) = segment else { return Ok(()) };
     sys::remove(id).map_err(|error| explain(&system, &Attempt::Remove(id), error))?;
     for holder in holders(&system, &segment)? {

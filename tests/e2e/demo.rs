@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::actor::Actor;
 use crate::fixtures::assert_fields;
+use crate::holder::Holder;
 use crate::oracle::{self, Attached};
 use crate::support::{NOBODY, Running, finish, run, shmadm, shmadm_as, wait_for};
 
@@ -281,6 +282,19 @@ fn the_half_that_starts_first_creates_and_removes() {
         assert_eq!(child.0.wait().unwrap().code(), Some(0), "Ctrl-C is the normal end");
         assert_eq!(oracle::rows(), []);
     }
+}
+
+#[apply(test)]
+fn a_process_keeps_the_segment_of_a_half_that_ended() {
+    let mut command = shmadm();
+    let mut half = Running(command.args(["demo", "writer"]).stdout(Stdio::null()).spawn().unwrap());
+    wait_for("the segment to be attached", || oracle::rows().iter().any(|row| row.get("nattch") == "1"));
+    let holder = Holder::new(run(["attach", "0x4d2", "--background"]).exits(0).stdout.trim().parse().unwrap());
+    kill(half.pid(), Signal::SIGINT).unwrap();
+    assert_eq!(half.0.wait().unwrap().code(), Some(0));
+    let row = &oracle::rows()[0];
+    assert_eq!((row.get("nattch"), row.get("key")), ("1", "0"), "marked, and attached by the holder");
+    assert!(holder.is_running());
 }
 
 /// Reads the integer at offset 0.

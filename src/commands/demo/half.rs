@@ -7,12 +7,13 @@ use std::os::fd::AsFd;
 use super::narrator::Narrator;
 use super::{Context, DEFAULT_KEY, PaceArgs, creation};
 use crate::act::{self, Address, Attachment, Lifetime, Opened, PendingSegment};
+use crate::commands::new_segment::create_guarded;
 use crate::commands::{exit_after, look_up_again};
 use crate::contents::{self, Range};
 use crate::error::{Error, Exit, Kind, again};
 use crate::explain::attached_by;
 use crate::model::{Access, Key, Needs, Object, Outcome, ShmId};
-use crate::process::{Interrupts, Role, WaitOutcome, is_demo_child};
+use crate::process::{Guard, Interrupts, Role, WaitOutcome, is_demo_child};
 use crate::query::{System, with_attachers};
 
 const INTEGER: u64 = 4;
@@ -23,17 +24,18 @@ struct Half<'a> {
     pace: &'a PaceArgs,
     narrator: Narrator<'a>,
     interrupts: Interrupts,
-    /// Whether the segment may belong to another program, which the writer must not change.
-    is_guarded: bool,
+    /// Whether the segment must look like the demo's: the writer must not change one of another program.
+    is_checked: bool,
 }
 
 /// Runs the writer or the reader until the rounds are over or a signal arrives.
 pub(super) fn run(role: Role, pace: &PaceArgs, context: &mut Context) -> Result<Exit, Error> {
     let interrupts = Interrupts::watch()?;
     let narrator = Narrator::new(context, role.as_str());
-    let mut half = Half { role, pace, narrator, interrupts, is_guarded: false };
-    let (id, pending) = half.open()?;
-    half.is_guarded = role == Role::Writer && pending.is_none();
+    let mut half = Half { role, pace, narrator, interrupts, is_checked: false };
+    // Dropped last: it removes the segment if this process is killed.
+    let (id, pending, _guard) = half.open()?;
+    half.is_checked = role == Role::Writer && pending.is_none();
     let outcome = half.attach_use_detach(id, pending.is_some());
     let Some(pending) = pending else { return outcome.map(exit_after) };
     let outcome = match outcome {
@@ -51,20 +53,25 @@ pub(super) fn run(role: Role, pace: &PaceArgs, context: &mut Context) -> Result<
 }
 
 impl Half<'_> {
-    fn open(&mut self) -> Result<(ShmId, Option<PendingSegment>), Error> {
+    fn open(&mut self) -> Result<(ShmId, Option<PendingSegment>, Option<Guard>), Error> {
         let key = self.pace.key()?.unwrap_or(DEFAULT_KEY);
-        let system = &self.narrator.context.system;
-        let (id, pending, arguments) = match act::create(system, &creation(key, false))? {
+        let (opened, guard) = create_guarded(self.narrator.context, &creation(key, false), &self.interrupts)?;
+        let (id, pending, arguments) = match opened {
             Opened::Existing(id) => (id, None, "0, 0".to_owned()),
             Opened::New(pending) => {
-                let arguments = format!("{}, IPC_CREAT|IPC_EXCL|0600", system.page_size());
-                (pending.id(), Some(pending), arguments)
+                let page = self.narrator.context.system.page_size();
+                (pending.id(), Some(pending), format!("{page}, IPC_CREAT|IPC_EXCL|0600"))
             }
         };
         // A half that opened an existing segment did not create one.
         self.narrator.step = if pending.is_some() { "create" } else { "attach" };
         self.narrator.call(format!("shmget({key}, {arguments})"), id)?;
-        Ok((id, pending))
+        if guard.is_some() {
+            self.narrator.note(
+                "The creator of the segment (cpid) is a helper process, which removes it if this one is killed.",
+            )?;
+        }
+        Ok((id, pending, guard))
     }
 
     fn attach_use_detach(&mut self, id: ShmId, is_new: bool) -> Result<WaitOutcome, Error> {
@@ -82,10 +89,10 @@ impl Half<'_> {
         let segment = look_up_again(self.narrator.context, id, Needs::empty())?;
         let page = self.narrator.context.system.page_size();
         // Before the attachment, which would overwrite the record of the last user.
-        if self.is_guarded && segment.size != page {
+        if self.is_checked && segment.size != page {
             return Err(self.refusal(id, format!("its size is {}, not one page ({page} bytes)", segment.size)));
         }
-        if self.is_guarded
+        if self.is_checked
             && !is_demo_child()
             && let Some(cause) = used_by_others(&self.narrator.context.system, &segment)?
         {
@@ -133,12 +140,12 @@ impl Half<'_> {
     }
 
     /// Checks that the integer is accessible. It is copied, since touching a page that cannot be allocated raises
-    /// SIGBUS. If the segment is guarded, the whole page must look like the demo's.
+    /// SIGBUS. If the segment itself is to be checked, the whole page must look like the demo's.
     fn check(&self, attachment: &Attachment) -> Result<(), Error> {
         let id = attachment.id();
-        let length = if self.is_guarded { None } else { Some(INTEGER) };
+        let length = if self.is_checked { None } else { Some(INTEGER) };
         let contents = contents::copy(attachment, Range::within(id, attachment.size(), 0, length)?)?;
-        match difference(&contents).filter(|_| self.is_guarded) {
+        match difference(&contents).filter(|_| self.is_checked) {
             Some(cause) => Err(self.refusal(id, cause)),
             None => Ok(()),
         }
