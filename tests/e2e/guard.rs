@@ -14,7 +14,7 @@ use nix::sys::ptrace;
 use nix::sys::resource::Resource;
 use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::{Pid, getpgid, getuid};
+use nix::unistd::{Pid, getpgid};
 
 use crate::actor::Actor;
 use crate::fixtures::{dump_path, set_next_id};
@@ -45,30 +45,6 @@ fn removes_an_incomplete_segment_and_no_other() {
         wait_for("the end of the guard", || !guard.is_running());
         assert_eq!(oracle::rows(), others, "killed at step {step}");
         oracle::remove_all();
-    }
-}
-
-#[apply(test)]
-fn the_guard_removes_the_segment_of_a_killed_create_or_demo() {
-    let starts: Before = |call| call.number == libc::SYS_clone || call.number == libc::SYS_clone3;
-    let changes: Before = |call| call.is_shmctl(libc::IPC_SET) || call.is_shmctl(libc::SHM_LOCK);
-    let creates = ["create", "--key", "1234"];
-    let uid = getuid().to_string();
-    for (nth, before, arguments) in [
-        (1, attaches as Before, [&creates[..], &["--fill", "1"]].concat()),
-        // The first process that it starts is the guard, the next one the holder.
-        (2, starts, [&creates[..], &["--hold"]].concat()),
-        (1, changes, [&creates[..], &["--lock"]].concat()),
-        (1, changes, [&creates[..], &["--owner", &uid, "--mode", "660"]].concat()),
-        (3, starts, vec!["demo", "--interval", "1ms"]),
-        (1, attaches, vec!["demo", "writer"]),
-        (1, attaches, vec!["demo", "reader"]),
-    ] {
-        let stopped = Stopped::before(nth, before, &arguments);
-        wait_for("the segment", || oracle::rows().len() == 1);
-        stopped.signal(Signal::SIGKILL);
-        assert_eq!(stopped.go_on().signal, Some(libc::SIGKILL));
-        wait_for("its removal", || oracle::rows().is_empty());
     }
 }
 
