@@ -2,17 +2,17 @@
 //!
 //! The file is created without a name (O_TMPFILE), so that the kernel deletes it however this process ends, or under a
 //! temporary name on file systems without O_TMPFILE. It is written, synced and then linked to its name, so that no
-//! other process finds an incomplete file. A file that is replaced can be restored until the replacement is confirmed:
+//! other process finds an incomplete file. A file that is replaced can be restored from a copy without a name:
 //! `dump` writes two files, and replaces both or neither.
 //!
-//! To replace a file, another one needs a temporary name for a moment. A killed process leaves it there; the next one
+//! To replace a file, the new one needs a temporary name for a moment. A killed process leaves it there; the next one
 //! that writes a file to the directory deletes it. A running process keeps a lock on its file (flock(2)).
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::AT_FDCWD;
@@ -107,14 +107,25 @@ impl NewFile {
         self.link(force).map(drop)
     }
 
-    /// Links the file under its name, and keeps a file that it replaces under a temporary name until the replacement is
-    /// confirmed.
+    /// Links the file under its name, and returns what is needed to restore a file that it replaces.
     pub(crate) fn commit_with_rollback(self, force: bool) -> Result<Replacement, Error> {
-        let path = self.destination.path();
-        // Fails if there is no such file, or if the file system has no hard links.
-        let save = || with_temporary_name(path, |name| std::fs::hard_link(path, name)).ok();
-        let previous = if force { save().map(|((), name)| name) } else { None };
+        // Fails if there is no such file.
+        let previous = if force { self.copy_of_previous().ok() } else { None };
         Ok(Replacement { destination: self.link(force)?, previous })
+    }
+
+    /// Copies the file that has the name now. The copy has no name, unlike a second hard link, so that it disappears if
+    /// this process is killed.
+    fn copy_of_previous(&self) -> io::Result<Self> {
+        let path = self.destination.path();
+        let mut previous = open_regular(path)?;
+        let metadata = previous.metadata()?;
+        let copy = Self::replacing(&self.named, PRIVATE).map_err(io::Error::other)?;
+        io::copy(&mut previous, &mut &copy.file)?;
+        // The caller may lack the right to give it to the same owner.
+        let _ = fchown(&copy.file, Some(metadata.uid()), Some(metadata.gid()));
+        copy.file.set_permissions(metadata.permissions())?;
+        Ok(copy)
     }
 
     fn link(self, force: bool) -> Result<Destination, Error> {
@@ -140,22 +151,17 @@ impl NewFile {
 #[derive(Debug)]
 pub(crate) struct Replacement {
     destination: Destination,
-    /// The temporary name of the file that had the name before. Dropping it deletes that file.
-    previous: Option<TempPath>,
+    /// A copy of the file that had the name before.
+    previous: Option<NewFile>,
 }
 
 impl Replacement {
     /// Restores the previous file, or deletes the new one if there was none. Failures are ignored.
     pub(crate) fn roll_back(self) {
-        let path = self.destination.path();
         match self.previous {
-            Some(previous) => drop(previous.persist(path).map_err(|error| error.path.keep())),
-            None => drop(std::fs::remove_file(path)),
+            Some(previous) => drop(previous.sync().and_then(|()| previous.commit(true))),
+            None => drop(std::fs::remove_file(self.destination.path())),
         }
-    }
-
-    pub(crate) fn confirm(self) {
-        drop(self.previous);
     }
 }
 
@@ -173,12 +179,18 @@ fn create(path: &Path, mode: u32) -> io::Result<(File, Option<TempPath>)> {
     Ok((file, Some(temporary)))
 }
 
+/// Opens a regular file to read it. Follows no symbolic link, and does not wait for the writer of a FIFO.
+fn open_regular(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new().read(true).custom_flags(O_NOFOLLOW | O_NONBLOCK).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::ErrorKind::InvalidInput.into()) }
+}
+
 /// Deletes the caller's files that killed processes left under temporary names.
 fn remove_leftovers(directory: &Path) {
-    let is_own = |file: &File| file.metadata().is_ok_and(|it| it.is_file() && it.uid() == geteuid().as_raw());
+    let is_own = |file: &File| file.metadata().is_ok_and(|it| it.uid() == geteuid().as_raw());
     for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
         if entry.file_name().as_bytes().starts_with(PREFIX.as_bytes())
-            && let Ok(file) = OpenOptions::new().read(true).custom_flags(O_NOFOLLOW | O_NONBLOCK).open(entry.path())
+            && let Ok(file) = open_regular(&entry.path())
             && is_own(&file)
             && sys::lock_file(file.as_fd()).is_ok()
         {

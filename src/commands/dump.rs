@@ -41,9 +41,9 @@ pub(crate) const MANUAL: Manual = Manual {
     json: "{\"schema\":1,\"id\":5,\"file\":\"…\",\"size\":8192,\"checksum\":{\"algorithm\":\"blake3-blocks\",\
            \"value\":\"…\"}}; \"name\" or \"object\" instead of \"id\" for a POSIX object",
     notes: "Until they are complete, the files have no name (O_TMPFILE), so they disappear however the program \
-            ends. On file systems that do not support this (NFS), and briefly while --force replaces files, their \
-            names begin with .shmadm-new-. The old record also has such a name until the contents are replaced. If \
-            dump is killed by SIGKILL at that time, these files remain.\n\n\
+            ends. On file systems that do not support this (NFS), and for a moment while --force replaces each of \
+            them, their names begin with .shmadm-new-. If dump is killed by SIGKILL at that time, such a file remains; \
+            the next dump to the same directory deletes it.\n\n\
             dump refuses to write to a symbolic link, or through a symbolic link of a user who is neither root nor \
             the caller.\n\n\
             The checksum is BLAKE3 over the following, for each block of 4096 bytes that is not all zero: the \
@@ -156,7 +156,6 @@ impl Files {
             record.roll_back();
             return Err(error);
         }
-        record.confirm();
         Ok(sidecar)
     }
 }

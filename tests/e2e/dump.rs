@@ -222,6 +222,19 @@ fn a_record_that_a_killed_dump_left_is_replaced() {
 }
 
 #[apply(test)]
+fn a_dump_killed_between_its_two_files_leaves_no_temporary_file() {
+    let id = oracle::create(0, 4096, 0o600).to_string();
+    let directory = tempfile::tempdir().unwrap();
+    let dump = ["dump", &id, "--output", &dump_path(directory.path()), "--force"];
+    run(dump).exits(0);
+    let complete = file_names(directory.path());
+    let killed = Stopped::before(2, |call| call.number == libc::SYS_linkat, &dump);
+    killed.signal(Signal::SIGKILL);
+    killed.go_on();
+    assert_eq!(file_names(directory.path()), complete);
+}
+
+#[apply(test)]
 fn the_next_dump_deletes_what_a_killed_one_left_but_not_what_a_running_one_needs() {
     let id = oracle::create(0, 4096, 0o600).to_string();
     let directory = tempfile::tempdir().unwrap();
