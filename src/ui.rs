@@ -4,7 +4,6 @@ mod hints;
 mod out;
 mod progress;
 mod screen;
-mod wrap;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, StderrLock, Write};
@@ -13,7 +12,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use anstyle::{AnsiColor, Style};
 
 use crate::error::{Error, Hint};
-use crate::render::{escape, write_error_json};
+use crate::render::{escape, wrap, wrap_lines, write_error_json};
 
 use hints::HintContext;
 pub(crate) use hints::{CommandLine, Part};
@@ -21,7 +20,6 @@ pub(crate) use out::Out;
 use out::{Interrupted, Stream, write_all};
 pub(crate) use progress::Progress;
 pub(crate) use screen::{Key, Look, Screen};
-pub(crate) use wrap::wrap;
 
 /// Whether output has colors.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -149,15 +147,18 @@ impl Ui {
         locale.contains("utf-8") || locale.contains("utf8")
     }
 
-    /// Prints a line for people to standard output, escaped.
+    /// Prints a line for people to standard output, escaped, and broken between words on a terminal.
     pub(crate) fn print(&mut self, line: &str) -> Result<(), Error> {
         let line = escape(line);
+        let width = terminal_width(&self.out.stream.get_ref().stdout);
+        let line = width.map_or_else(|| line.to_string(), |width| wrap(&line, 0, width));
         self.write(|out| writeln!(out, "{line}"))
     }
 
     /// Prints a value that a script may read: as it is, or escaped on a terminal.
     pub(crate) fn print_value(&mut self, value: &str) -> Result<(), Error> {
-        if self.is_terminal() { self.print(value) } else { self.write(|out| writeln!(out, "{value}")) }
+        let value = if self.is_terminal() { escape(value) } else { value.into() };
+        self.write(|out| writeln!(out, "{value}"))
     }
 
     pub(crate) fn write<T>(&mut self, write: impl FnOnce(&mut Out) -> io::Result<T>) -> Result<T, Error> {
@@ -253,21 +254,24 @@ impl Ui {
         self.write(|out| write_error_json(out, &error))
     }
 
-    /// Prints what clap has rendered: help to standard output, a usage error to standard error.
+    /// Prints what clap has rendered: help to standard output, a usage error to standard error. clap breaks only
+    /// descriptions to fit the terminal.
     pub(crate) fn clap(&mut self, rendered: &Rendered) -> Result<(), Error> {
         if rendered.is_error {
             let text = if self.color_err { &rendered.ansi } else { &rendered.plain };
-            self.write_line(text.trim_end());
+            self.write_line(&fit(text.trim_end(), stderr_width()));
             return Ok(());
         }
         let text = if self.color_out { &rendered.ansi } else { &rendered.plain };
+        let text = fit(text, self.width());
         self.write(|out| out.write_all(text.as_bytes()))
     }
 
-    /// Writes lines to standard error even with `--quiet`, as they are and in one call. The caller has escaped what is
-    /// in them. A closed pipe (EPIPE) is not an error.
+    /// Writes lines to standard error even with `--quiet`, in one call, and broken between words on a terminal. The
+    /// caller has escaped what is in them. A closed pipe (EPIPE) is not an error.
     pub(crate) fn log(&mut self, lines: &str) -> Result<(), Error> {
         self.flush()?;
+        let lines = fit(lines, stderr_width());
         match stderr().write_all(lines.as_bytes()) {
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
                 Err(Error::io("cannot write to standard error", &error, "write"))
@@ -309,6 +313,10 @@ impl Ui {
         // A failure to write to standard error cannot be reported.
         let _ = write_all(stderr(), self.out.stream.get_ref().interrupted, format!("{line}\n").as_bytes());
     }
+}
+
+fn fit(text: &str, width: Option<usize>) -> String {
+    width.map_or_else(|| text.to_owned(), |width| wrap_lines(text, width))
 }
 
 #[expect(clippy::disallowed_methods, reason = "src/ui.rs measures standard error")]

@@ -13,8 +13,9 @@ use crate::error::ExitCodes;
 use crate::render::{FILE, Format, SEGMENT};
 use crate::ui::Color;
 
-const EXIT_CODES: &str = "Exit codes: 0 success, 1 failure, 2 usage error, 3 not found,
-4 permission denied, 5 refused by a safety check, 6 already exists";
+const EXIT_CODES: &str = "Exit codes: 0 success, 1 failure, 2 usage error,
+3 not found, 4 permission denied,
+5 refused by a safety check, 6 already exists";
 
 // They are not `global` in clap's sense: if an option is given both before and after the command, clap keeps only one
 // value, and conflicts go unnoticed. It also clones each global argument for each command, which takes longer than the
@@ -116,7 +117,11 @@ fn with_arguments(command: clap::Command) -> clap::Command {
         // Their help has its own section.
         ExitCodes::Check | ExitCodes::Wrapper => String::new(),
     };
-    let command = with_globals(command).after_help(format!("{more}Examples:{examples}{codes}"));
+    let after_help = format!("{more}Examples:{examples}{codes}");
+    let command = with_globals(command)
+        // As a text of its own and not as `{after-help}`, whose tables and examples clap would break.
+        .help_template(format!("{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{{all-args}}\n\n{after_help}"))
+        .after_help(after_help);
     if *prints_json { command } else { command.mut_args(without_json) }
 }
 

@@ -39,30 +39,30 @@ pub(crate) const MANUAL: Manual = Manual {
 };
 
 const RANGES: &str = "WHAT is one of these, with the limit to which a percentage refers:
-  segments       existing segments; kernel.shmmni
-  pages          pages of all segments; kernel.shmall
-  orphans, dest  segments in this state; kernel.shmmni
-  orphan-bytes   sizes of the orphans; no limit
-  shm-used       memory used in /dev/shm; its size
-  shm-inodes     files in /dev/shm; its number of inodes
-  unlinked-bytes memory of POSIX objects without a name; no limit
-  objects-orphan orphans among the POSIX objects; no limit
+  segments        existing segments; kernel.shmmni
+  pages           pages of all segments; kernel.shmall
+  orphans, dest   segments in this state; kernel.shmmni
+  orphan-bytes    sizes of the orphans; no limit
+  shm-used        memory used in /dev/shm; its size
+  shm-inodes      files in /dev/shm; its number of inodes
+  unlinked-bytes  memory of POSIX objects without a name; no limit
+  objects-orphan  orphans among the POSIX objects; no limit
 
 RANGE is [@][START:]END; a value outside it raises an alert:
-  80%            more than 80 % of the limit
-  10             less than 0 or more than 10
-  10:            less than 10
-  ~:10           more than 10
-  10:20          less than 10 or more than 20
-  @10:20         from 10 to 20
-  1G             more than 1 GiB (orphan-bytes, shm-used, unlinked-bytes)
+  80%             more than 80 % of the limit
+  10              less than 0 or more than 10
+  10:             less than 10
+  ~:10            more than 10
+  10:20           less than 10 or more than 20
+  @10:20          from 10 to 20
+  1G              more than 1 GiB (orphan-bytes, shm-used, unlinked-bytes)
 
 Exit codes:
-  0              OK
-  1              WARNING: a value violates a -w range, none a -c range
-  2              CRITICAL: a value violates a -c range
-  3              UNKNOWN: any failure, including usage errors; also --help and
-                 --version";
+  0               OK
+  1               WARNING: a value violates a -w range, none a -c range
+  2               CRITICAL: a value violates a -c range
+  3               UNKNOWN: any failure, including usage errors; also --help and
+                  --version";
 
 pub(crate) const EXIT_STATUS: &[(u8, &str)] = &[
     (0, "OK: every value is within its ranges."),

@@ -33,7 +33,7 @@ pub(crate) const MANUAL: Manual = Manual {
                   A POSIX object is recreated with the recorded name, size, mode, owner and group. It gets its name \
                   (--name chooses another) when its contents are complete and verified. An existing name is an error.",
     examples: &[(
-        "shmadm dump 0x4d2 --output segment.bin && shmadm rm 0x4d2 && shmadm restore segment.bin",
+        "shmadm dump 0x4d2 -o shm.bin && shmadm rm 0x4d2 && shmadm restore shm.bin",
         "remove a segment and recreate it",
     )],
     json: "{\"schema\":1,\"segment\":{…},\"holder\":null}. For a POSIX object: {\"schema\":1,\"object\":{…}}.",

@@ -98,7 +98,7 @@ pub(crate) fn run(args: &StatArgs, context: &mut Context) -> Result<Exit, Error>
                 if let Some(name) = memfd_name(&context.system, object) {
                     fields[0].1 = format!("none (memfd \"{name}\")");
                 }
-                context.ui.write(|out| write_fields(out, &fields))?;
+                context.ui.write(|out| write_fields(out, &fields, style.width))?;
             }
         }
     }

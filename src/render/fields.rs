@@ -2,18 +2,19 @@
 
 use std::io::{self, Write};
 
-use super::TableStyle;
 use super::human::{duration, size, time, yes_or_no};
+use super::{TableStyle, escape, wrap};
 use crate::model::{
     Claim, FileType, Hidden, Identification, Key, Object, ObjectKind, Posix, SegmentUser, SegmentUsers, Size, Stamp,
     State, SysV, enumerate,
 };
 
-/// Writes `name: value` lines with the names aligned to the right.
-pub(crate) fn write_fields(out: &mut impl Write, fields: &[(&str, String)]) -> io::Result<()> {
+/// Writes `name: value` lines with the names aligned to the right, and values broken to fit the width.
+pub(crate) fn write_fields(out: &mut impl Write, fields: &[(&str, String)], width: Option<usize>) -> io::Result<()> {
     let widest = fields.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     for (name, value) in fields {
-        writeln!(out, "{name:>widest$}: {}", super::escape(value))?;
+        let value = wrap(&escape(value), widest + 2, width.unwrap_or(usize::MAX));
+        writeln!(out, "{name:>widest$}: {value}")?;
     }
     Ok(())
 }

@@ -6,7 +6,7 @@
 //! JSON report is a type that implements `Serialize`.
 //!
 //! Text from outside (command lines, user names) is escaped in tables and messages, because control and bidirectional
-//! characters could forge or hide lines. Invalid UTF-8 appears as `\xNN`. Only free text and lists are ever
+//! characters could forge or hide lines. Invalid UTF-8 appears as `\xNN`. Only free text, names and lists are ever
 //! shortened, and only if the terminal is too narrow; before that, the default table omits columns.
 
 mod attachers;
@@ -35,6 +35,7 @@ mod shorten;
 mod table;
 mod top;
 mod usage;
+mod wrap;
 
 pub(crate) use attachers::{
     ATTACHERS, BY_MAPPING, BY_PROCESS, BY_PROCESS_SIZE, NAMESPACE_COLUMNS, UsedSegment, WhoReport,
@@ -73,6 +74,7 @@ pub(crate) use top::{
 pub(crate) use usage::{
     By, RowKind, USAGE_DROP_ORDER, UsageReport, UsageRow, UsageRows, bar, source_label, top_columns, usage_columns,
 };
+pub(crate) use wrap::{wrap, wrap_lines};
 
 use crate::model::named;
 

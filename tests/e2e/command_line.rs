@@ -73,7 +73,7 @@ fn a_directory_that_cannot_be_used_is_an_error_of_each_command() {
 
 #[apply(test)]
 fn help_names_the_exit_codes() {
-    let standard = "Exit codes: 0 success, 1 failure, 2 usage error, 3 not found,\n4 permission denied, ";
+    let standard = "Exit codes: 0 success, 1 failure, 2 usage error,\n3 not found, 4 permission denied,\n";
     assert!(run(["--help"]).exits(0).stdout.contains(standard));
     for command in shmadm::COMMANDS {
         let expected = match command.name {

@@ -12,7 +12,7 @@ use crate::error::{Errno, Error, Kind, SysError};
 use crate::model::{Needs, Object, Outcome, ShmId};
 use crate::process::Role;
 use crate::query::lookup;
-use crate::ui::wrap;
+use crate::render::wrap;
 
 /// The largest errno (MAX_ERRNO of linux/err.h).
 const MAX_ERRNO: i32 = 4095;
@@ -101,7 +101,7 @@ impl<'a> Narrator<'a> {
         let line = if self.context.json() {
             serde_json::to_string(event).unwrap_or_default()
         } else {
-            let width = self.context.ui.width().unwrap_or(80);
+            let width = self.context.ui.width();
             format!("{}{}", self.heading(&event.step), line(event, width))
         };
         self.context.ui.write(|out| writeln!(out, "{line}"))?;
@@ -148,17 +148,18 @@ fn reported_error(line: &str) -> Option<Error> {
 }
 
 /// Returns an event as text.
-fn line(event: &Event, width: usize) -> String {
+fn line(event: &Event, width: Option<usize>) -> String {
     let [call, result, text] =
         [&event.call, &event.result, &event.text].map(|text| text.as_deref().unwrap_or_default());
     let value = event.value.unwrap_or_default();
     let who = format!("{} {}", event.role, event.pid);
+    let entry = |who: &str, what: &str| format!("   {who:<16} {}", wrap(what, 20, width.unwrap_or(usize::MAX)));
     match event.event.as_str() {
-        "call" => format!("   {who:<16} {call} = {result}"),
-        "use" if event.role == Role::Writer.as_str() => format!("   {who:<16} {call} = {value}"),
-        "use" => format!("   {who:<16} {call} is {value}"),
-        "stat" => format!("   {:<16} {text}", "IPC_STAT"),
-        _ => format!("   {}", wrap(text, 3, width.clamp(20, 100))),
+        "call" => entry(&who, &format!("{call} = {result}")),
+        "use" if event.role == Role::Writer.as_str() => entry(&who, &format!("{call} = {value}")),
+        "use" => entry(&who, &format!("{call} is {value}")),
+        "stat" => entry("IPC_STAT", text),
+        _ => format!("   {}", wrap(text, 3, width.unwrap_or(80).clamp(20, 100))),
     }
 }
 
