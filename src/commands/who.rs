@@ -243,8 +243,8 @@ fn print_files(args: &WhoArgs, context: &mut Context, files: &[UsedFile]) -> Res
         false => by_names(FILE_USERS, USERS_BY_PROCESS),
     };
     let rows = files.iter().flat_map(|file| file.rows(args.mappings || !is_table)).collect();
-    let droppable: &[_] = if args.filters.has_pid() { &["FD"] } else { &["SIZE", "FD"] };
-    let style = args.table.style(context, droppable);
+    let droppable: &[_] = &["SIZE", "FD", "HOW", "ACCESS", "USER"];
+    let style = args.table.style(context, if args.filters.has_pid() { &droppable[1..] } else { droppable });
     context.print_rows("users", &columns, rows, &style)
 }
 
@@ -296,8 +296,8 @@ fn print_segments(args: &WhoArgs, context: &mut Context, found: &[UsedSegment]) 
     } else {
         found.iter().flat_map(UsedSegment::processes).collect()
     };
-    let droppable: &[_] = &["CONTAINER", "SEGMENT_NS", "CERTAIN", "SIZE"];
-    let style = args.table.style(context, if args.filters.has_pid() { &droppable[..3] } else { droppable });
+    let droppable: &[_] = &["SIZE", "CONTAINER", "SEGMENT_NS", "CERTAIN", "ACCESS"];
+    let style = args.table.style(context, if args.filters.has_pid() { &droppable[1..] } else { droppable });
     context.print_rows("attachments", &columns, rows, &style)
 }
 

@@ -108,7 +108,7 @@ pub(crate) static ATTACHERS: &[Column<AttacherRow>] = &[
         Ident::Name(_) | Ident::File(_) => Cell::Null,
     }),
     Column::right("PID", |row| Cell::pid(Some(row.attacher.pid))),
-    Column::left("USER", |row| Cell::of(row.attacher.uid, |uid| Cell::Account(row.attacher.user.as_deref(), uid))),
+    Column::account("USER", |row| Cell::of(row.attacher.uid, |uid| Cell::Account(row.attacher.user.as_deref(), uid))),
     Column::right("ATTACHES", |row| Cell::Number(row.attaches)),
     Column::left("ACCESS", |row| Cell::Word(row.access.as_str())),
     Column::left("COMMAND", |row: &AttacherRow| Cell::text(row.attacher.command.as_ref())).shortened_to(8),

@@ -47,6 +47,11 @@ impl<R> Column<R> {
         Self::new(name, Align::Right, cell)
     }
 
+    /// Creates a column of users or groups, whose names can have 32 bytes.
+    pub(super) const fn account(name: &'static str, cell: for<'a> fn(&'a R) -> Cell<'a>) -> Self {
+        Self::left(name, cell).name_shortened_to(10)
+    }
+
     pub(super) const fn described(mut self, json: &'static str, help: &'static str) -> Self {
         (self.json, self.help) = (json, help);
         self

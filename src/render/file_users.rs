@@ -93,7 +93,7 @@ pub(crate) struct FileUserRow {
 pub(crate) static FILE_USERS: &[Column<FileUserRow>] = &[
     Column::left("NAME", |row: &FileUserRow| Cell::Text(&row.name)).name_shortened_to(NAME_WIDTH),
     Column::right("PID", |row| Cell::pid(Some(row.user.pid))),
-    Column::left("USER", |row| Cell::of(row.user.uid, |uid| Cell::Account(row.user.user.as_deref(), uid))),
+    Column::account("USER", |row| Cell::of(row.user.uid, |uid| Cell::Account(row.user.user.as_deref(), uid))),
     Column::left("HOW", |row| Cell::Word(row.user.how.as_str())),
     Column::left("ACCESS", |row| Cell::of(row.access, |access| Cell::Word(access.as_str()))),
     Column::left("COMMAND", |row: &FileUserRow| Cell::text(row.user.command.as_ref())).shortened_to(8),

@@ -1,6 +1,6 @@
 //! The columns of POSIX objects.
 
-use super::segments::{commands, field, left, pids, right, users};
+use super::segments::{account, commands, field, left, pids, right, users};
 use super::{Cell, Column};
 use crate::model::{Needs, Object, ObjectKind, Posix};
 
@@ -54,9 +54,9 @@ pub(crate) static FILE: &[Column<Object>] = &[
     right("SWAP", "swap", "swapped bytes", field::swap).needs(Needs::RESIDENT),
     left("MODE", "mode", "permission bits", |object| known(object, |_| field::mode(object))),
     right("UID", "uid", "owner's user id", |object| known(object, |_| Cell::number(object.uid))),
-    left("OWNER", "owner", "owner's name", |object| known(object, |_| field::owner(object))).needs(Needs::NAMES),
+    account("OWNER", "owner", "owner's name", |object| known(object, |_| field::owner(object))).needs(Needs::NAMES),
     right("GID", "gid", "group's id", |object| known(object, |_| Cell::number(object.gid))),
-    left("GROUP", "group", "group's name", |object| known(object, |_| field::group(object))).needs(Needs::NAMES),
+    account("GROUP", "group", "group's name", |object| known(object, |_| field::group(object))).needs(Needs::NAMES),
     right("LINKS", "links", "number of names (hard links)", |object| {
         known(object, |posix| Cell::Number(posix.stat.links))
     }),
@@ -144,7 +144,7 @@ pub(super) fn name(object: &impl AsRef<Object>) -> Cell<'_> {
 pub(crate) static BOTH: &[Column<Object>] = &[
     Column::left("NAME", name).name_shortened_to(NAME_WIDTH),
     Column::left("KEY", field::key),
-    Column::left("OWNER", |object| attribute(object, || field::owner(object))).needs(Needs::NAMES),
+    Column::account("OWNER", |object| attribute(object, || field::owner(object))).needs(Needs::NAMES),
     Column::left("MODE", |object| attribute(object, || field::mode(object))),
     Column::right("SIZE", |object| whole(object, || field::size(object))),
     Column::right("RSS", field::rss).needs(Needs::RESIDENT),
@@ -167,7 +167,7 @@ pub(crate) static BOTH: &[Column<Object>] = &[
 pub(crate) const FILE_UNLINKED: &[&str] = &["OBJECT", "OWNER", "SIZE", "RSS", "USERS", "PIDS", "COMMANDS"];
 
 /// Columns that the tables with objects omit, in this order, if the terminal is too narrow.
-pub(crate) const FILE_DROP_ORDER: &[&str] = &["PRODUCT", "COMMAND", "MODE", "RSS", "IDLE", "OWNER", "CONTAINER"];
+pub(crate) const FILE_DROP_ORDER: &[&str] = &["PRODUCT", "COMMAND", "MODE", "RSS", "IDLE", "OWNER", "CONTAINER", "KEY"];
 
 /// The number of fields in the record.
 pub(super) const FILE_FIELDS: usize = 31;

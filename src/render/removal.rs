@@ -239,7 +239,7 @@ impl AsRef<Object> for PruneRow {
 pub(crate) static PRUNE: &[Column<PruneRow>] = &[
     Column::right("ID", field::id),
     Column::left("KEY", field::key),
-    Column::left("OWNER", field::owner),
+    Column::account("OWNER", field::owner),
     Column::right("SIZE", field::size),
     Column::right("RSS", field::rss),
     Column::right("SWAP", field::swap),
@@ -260,4 +260,4 @@ pub(crate) const PRUNE_DEFAULT: &[&str] =
     &["ID", "KEY", "OWNER", "SIZE", "RSS", "SWAP", "STATE", "IDLE", "OUTCOME", "WHY"];
 
 /// Columns that the default table omits, in this order, if the terminal is too narrow.
-pub(crate) const PRUNE_DROP_ORDER: &[&str] = &["SWAP", "OUTCOME", "CONTAINER", "STATE", "OWNER", "RSS", "IDLE"];
+pub(crate) const PRUNE_DROP_ORDER: &[&str] = &["SWAP", "OUTCOME", "CONTAINER", "STATE", "OWNER", "RSS", "IDLE", "KEY"];

@@ -61,6 +61,10 @@ pub(super) const fn right(name: &'static str, json: &'static str, help: &'static
     Column::right(name, cell).described(json, help)
 }
 
+pub(super) const fn account(name: &'static str, json: &'static str, help: &'static str, cell: Show) -> Column<Object> {
+    Column::account(name, cell).described(json, help)
+}
+
 /// All columns of a segment; those of the record come first.
 pub(crate) static SEGMENT: &[Column<Object>] = &[
     right("ID", "id", "id (shmid)", field::id),
@@ -68,16 +72,16 @@ pub(crate) static SEGMENT: &[Column<Object>] = &[
     right("SIZE", "size", "requested size in bytes", field::size),
     left("MODE", "mode", "permission bits", field::mode),
     right("UID", "uid", "owner's user id", |object| Cell::number(object.uid)),
-    left("OWNER", "owner", "owner's name", field::owner).needs(Needs::NAMES),
+    account("OWNER", "owner", "owner's name", field::owner).needs(Needs::NAMES),
     right("GID", "gid", "owner's group id", |object| Cell::number(object.gid)),
-    left("GROUP", "group", "owner's group", field::group).needs(Needs::NAMES),
+    account("GROUP", "group", "owner's group", field::group).needs(Needs::NAMES),
     right("CUID", "cuid", "creator's user id", |object| sysv(object, |sysv| Cell::number(sysv.cuid))),
-    left("CREATOR", "creator", "creator's name", |object| {
+    account("CREATOR", "creator", "creator's name", |object| {
         sysv(object, |sysv| Cell::Account(sysv.creator.as_deref(), sysv.cuid))
     })
     .needs(Needs::NAMES),
     right("CGID", "cgid", "creator's group id", |object| sysv(object, |sysv| Cell::number(sysv.cgid))),
-    left("CREATOR_GROUP", "creator_group", "creator's group", |object| {
+    account("CREATOR_GROUP", "creator_group", "creator's group", |object| {
         sysv(object, |sysv| Cell::Account(sysv.creator_group.as_deref(), sysv.cgid))
     })
     .needs(Needs::NAMES),
@@ -172,7 +176,8 @@ pub(crate) const PIDS: &[&str] = &["ID", "KEY", "OWNER", "CPID", "LPID", "CCOMMA
 /// The view of creators (`-c`).
 pub(crate) const CREATORS: &[&str] = &["ID", "KEY", "MODE", "CREATOR", "CREATOR_GROUP", "OWNER", "GROUP"];
 /// Columns that these views omit, in this order, if the terminal is too narrow for several of them.
-pub(crate) const VIEWS_DROP_ORDER: &[&str] = &["CREATOR_GROUP", "GROUP", "LCOMMAND", "CCOMMAND", "IDLE", "CREATOR"];
+pub(crate) const VIEWS_DROP_ORDER: &[&str] =
+    &["CREATOR_GROUP", "GROUP", "LCOMMAND", "CCOMMAND", "IDLE", "CREATOR", "MODE", "OWNER", "LPID"];
 
 /// In JSON, an object is its record.
 impl Serialize for Object {

@@ -70,7 +70,7 @@ static LARGEST: [Column<LargeObject>; 8] = [
     Column::right("RSS", |object| Cell::bytes(object.rss)),
     Column::right("CHANGE/S", |object| Cell::of(object.change, Cell::Change)),
     Column::right("SIZE", |object| Cell::bytes(object.size)),
-    Column::left("OWNER", |object| Cell::of(object.uid, |uid| Cell::Account(object.owner.as_deref(), uid))),
+    Column::account("OWNER", |object| Cell::of(object.uid, |uid| Cell::Account(object.owner.as_deref(), uid))),
     Column::left("TYPE", |object| {
         Cell::Word(match (object.source, &object.key.1) {
             (Source::Memfd | Source::Anonymous | Source::SysV, _) => object.source.as_str(),
