@@ -217,17 +217,22 @@ fn print(
         });
     }
     let files = files.unwrap_or_default();
+    let has_users = files.iter().any(|file| !file.users.list.is_empty());
     let only_files = match context.format {
         // The columns depend on the arguments, not on what exists.
         Format::Csv | Format::Tsv => are_objects,
-        Format::Json | Format::Table => found.is_empty() && (are_objects || !files.is_empty()),
+        // A table without rows is printed only if there is no other.
+        Format::Json | Format::Table => {
+            let are_attached = found.iter().any(|segment| !segment.attachers.list.is_empty());
+            !are_attached && (has_users || found.is_empty() && (are_objects || !files.is_empty()))
+        }
     };
     if only_files {
         return print_files(args, context, files);
     }
     print_segments(args, context, found)?;
     // CSV and TSV have one kind of row.
-    if context.format == Format::Table && files.iter().any(|file| !file.users.list.is_empty()) {
+    if context.format == Format::Table && has_users {
         context.ui.print("")?;
         print_files(args, context, files)?;
     }

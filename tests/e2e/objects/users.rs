@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 use super::{create, file_id};
 use crate::actor::{Actor, Request};
 use crate::fixtures::assert_fields;
+use crate::oracle::{self, Attached};
 use crate::sandbox::{ShownProcesses, with_file_over};
-use crate::support::{NOBODY, file, finish, run, shmadm, shmadm_as};
+use crate::support::{NOBODY, Ran, file, finish, run, shmadm, shmadm_as};
 use crate::vanish::{Call, Stopped};
 
 /// Creates a named semaphore of glibc.
@@ -197,4 +198,17 @@ fn a_table_shows_what_names_an_object_without_a_name() {
     // For programs, the name is missing.
     let tsv = ["list", "--pid", &pid, "--unlinked", "--format", "tsv", "--no-headings", "-o", "NAME,SIZE"];
     assert_eq!(run(tsv).exits(0).stdout, "\t4096\n");
+}
+
+#[apply(test)]
+fn who_prints_no_headings_of_a_table_without_rows() {
+    let id = oracle::create(0, 4096, 0o600);
+    let headings = |ran: Ran| ran.stdout.lines().filter(|line| line.contains("PID")).count();
+    assert_eq!(headings(run(["who"]).exits(0)), 1, "there is nothing else to print");
+    let _open = std::fs::File::open(create("open", 4096)).unwrap();
+    let ran = run(["who"]).exits(0);
+    assert!(ran.stdout.starts_with("NAME ") && headings(ran) == 1);
+    let _attached = Attached::new(id);
+    let ran = run(["who"]).exits(0);
+    assert!(ran.stdout.trim_start().starts_with("ID ") && headings(ran) == 2);
 }
