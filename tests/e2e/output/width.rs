@@ -167,3 +167,75 @@ fn the_reason_for_a_removal_is_shown_on_a_narrow_terminal() {
     assert_fits(&ran, 80);
     assert!(ran.stdout.contains("  nothing shows which process "), "{ran:#?}");
 }
+
+/// Names and commands are never broken: a line can be wider if it is one word or a command.
+#[apply(test)]
+fn no_line_is_wider_than_a_terminal_of_60_columns() {
+    let mut actor = program("server");
+    let id = actor.create(0x4d2, 4096);
+    actor.attach(id);
+    let id = id.to_string();
+    let unused = oracle::create(0, 8192, 0o600).to_string();
+    let name = "application-server.session-cache.00001";
+    create(name, 4096);
+    let _open = std::fs::File::open(format!("/dev/shm/{name}")).unwrap();
+    let object = format!("/{name}");
+    let directory = tempfile::tempdir().unwrap();
+    let empty = file(directory.path(), "empty.json", b"{\"schema\":1,\"segments\":[],\"objects\":[]}");
+    let (empty, program) = (empty.to_str().unwrap(), env!("CARGO_BIN_EXE_shmadm"));
+    let helps = shmadm::COMMANDS.iter().map(|command| format!("help {}", command.name));
+    let lines = [
+        "help",
+        "list --foo",
+        "list --state foo",
+        "create --size 12x",
+        "create --mode 99999",
+        "usage --by foo",
+        "set 0",
+        "set 0 --lock --unlock",
+        "stat abc",
+        "list",
+        "list -t",
+        "list -p",
+        "list -c",
+        "list -t -p -c",
+        "list --all-ns",
+        "list --sysv --all-ns",
+        "list --posix",
+        "list --list-columns",
+        "who",
+        "who --mappings",
+        &format!("who --mappings {object}"),
+        &format!("stat {id} {object}"),
+        &format!("map {id}"),
+        &format!("map {object}"),
+        "limits",
+        "usage --all",
+        "usage --by process",
+        "top --batch --rounds 1",
+        "identify",
+        "prune -n --unattached --older-than 0s",
+        &format!("rm -n -f {id} {unused} {object}"),
+        &format!("rm {id} {object}"),
+        &format!("detach {id}"),
+        "create --key 0x4d2 --size 99999999",
+        &format!("diff {empty}"),
+        "demo --rounds 1 --interval 0s",
+        &format!("leakcheck {program} create"),
+        &format!("trace {program} create --key 0x4d2 --exclusive"),
+    ];
+    let mut wide = Vec::new();
+    for line in lines.into_iter().map(str::to_owned).chain(helps) {
+        let mut command = shmadm();
+        command.args(line.split_whitespace()).env("NO_COLOR", "1").env("LC_ALL", "C.UTF-8");
+        let (_, shown) = Terminal::start(command, 60, &[1, 2]).end();
+        assert!(!shown.is_empty(), "{line}");
+        for shown in shown.lines().filter(|line| line.chars().count() > 60) {
+            let text = shown.trim();
+            if text.contains(' ') && !text.starts_with("shmadm ") && !text.starts_with("`shmadm ") {
+                wide.push(format!("{line}: {shown}"));
+            }
+        }
+    }
+    assert_eq!(wide, [] as [&str; 0], "{}", wide.join("\n"));
+}
