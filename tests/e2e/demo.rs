@@ -285,16 +285,19 @@ fn the_half_that_starts_first_creates_and_removes() {
 }
 
 #[apply(test)]
-fn a_process_keeps_the_segment_of_a_half_that_ended() {
-    let mut command = shmadm();
-    let mut half = Running(command.args(["demo", "writer"]).stdout(Stdio::null()).spawn().unwrap());
-    wait_for("the segment to be attached", || oracle::rows().iter().any(|row| row.get("nattch") == "1"));
-    let holder = Holder::new(run(["attach", "0x4d2", "--background"]).exits(0).stdout.trim().parse().unwrap());
-    kill(half.pid(), Signal::SIGINT).unwrap();
-    assert_eq!(half.0.wait().unwrap().code(), Some(0));
-    let row = &oracle::rows()[0];
-    assert_eq!((row.get("nattch"), row.get("key")), ("1", "0"), "marked, and attached by the holder");
-    assert!(holder.is_running());
+fn a_process_keeps_the_segment_of_a_demo_that_ended() {
+    for demo in [&["demo", "--rounds", "100000"][..], &["demo", "writer"]] {
+        let mut demo = Running(shmadm().args(demo).stdout(Stdio::null()).spawn().unwrap());
+        wait_for("the segment to be attached", || oracle::rows().iter().any(|row| row.get("nattch") != "0"));
+        let holder = Holder::new(run(["attach", "0x4d2", "--background"]).exits(0).stdout.trim().parse().unwrap());
+        kill(demo.pid(), Signal::SIGINT).unwrap();
+        demo.0.wait().unwrap();
+        let row = &oracle::rows()[0];
+        assert_eq!((row.get("nattch"), row.get("key")), ("1", "0"), "marked, and attached by the holder");
+        assert!(holder.is_running());
+        drop(holder);
+        wait_for("the end of the segment", || oracle::rows().is_empty());
+    }
 }
 
 /// Reads the integer at offset 0.

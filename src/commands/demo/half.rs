@@ -7,13 +7,12 @@ use std::os::fd::AsFd;
 use super::narrator::Narrator;
 use super::{Context, DEFAULT_KEY, PaceArgs, creation};
 use crate::act::{self, Address, Attachment, Lifetime, Opened, PendingSegment};
-use crate::commands::new_segment::create_guarded;
 use crate::commands::{exit_after, look_up_again};
 use crate::contents::{self, Range};
 use crate::error::{Error, Exit, Kind, again};
 use crate::explain::attached_by;
 use crate::model::{Access, Key, Needs, Object, Outcome, ShmId};
-use crate::process::{Guard, Interrupts, Role, WaitOutcome, is_demo_child};
+use crate::process::{Interrupts, Role, WaitOutcome, is_demo_child};
 use crate::query::{System, with_attachers};
 
 const INTEGER: u64 = 4;
@@ -33,8 +32,7 @@ pub(super) fn run(role: Role, pace: &PaceArgs, context: &mut Context) -> Result<
     let interrupts = Interrupts::watch()?;
     let narrator = Narrator::new(context, role.as_str());
     let mut half = Half { role, pace, narrator, interrupts, is_checked: false };
-    // Dropped last: it removes the segment if this process is killed.
-    let (id, pending, _guard) = half.open()?;
+    let (id, pending) = half.open()?;
     half.is_checked = role == Role::Writer && pending.is_none();
     let outcome = half.attach_use_detach(id, pending.is_some());
     let Some(pending) = pending else { return outcome.map(exit_after) };
@@ -53,25 +51,20 @@ pub(super) fn run(role: Role, pace: &PaceArgs, context: &mut Context) -> Result<
 }
 
 impl Half<'_> {
-    fn open(&mut self) -> Result<(ShmId, Option<PendingSegment>, Option<Guard>), Error> {
+    fn open(&mut self) -> Result<(ShmId, Option<PendingSegment>), Error> {
         let key = self.pace.key()?.unwrap_or(DEFAULT_KEY);
-        let (opened, guard) = create_guarded(self.narrator.context, &creation(key, false), &self.interrupts)?;
-        let (id, pending, arguments) = match opened {
+        let system = &self.narrator.context.system;
+        let (id, pending, arguments) = match act::create(system, &creation(key, false))? {
             Opened::Existing(id) => (id, None, "0, 0".to_owned()),
             Opened::New(pending) => {
-                let page = self.narrator.context.system.page_size();
-                (pending.id(), Some(pending), format!("{page}, IPC_CREAT|IPC_EXCL|0600"))
+                let arguments = format!("{}, IPC_CREAT|IPC_EXCL|0600", system.page_size());
+                (pending.id(), Some(pending), arguments)
             }
         };
         // A half that opened an existing segment did not create one.
         self.narrator.step = if pending.is_some() { "create" } else { "attach" };
         self.narrator.call(format!("shmget({key}, {arguments})"), id)?;
-        if guard.is_some() {
-            self.narrator.note(
-                "The creator of the segment (cpid) is a helper process, which removes it if this one is killed.",
-            )?;
-        }
-        Ok((id, pending, guard))
+        Ok((id, pending))
     }
 
     fn attach_use_detach(&mut self, id: ShmId, is_new: bool) -> Result<WaitOutcome, Error> {

@@ -37,8 +37,9 @@ pub(crate) const MANUAL: Manual = Manual {
            {\"schema\":1,\"event\":\"call\"|\"use\"|\"stat\"|\"note\",\"step\":\"create\"|\"attach\"|\"use\"|\"detach\"|\"destroy\",\"role\":\"demo\"|\"writer\"|\"reader\",\"pid\":4711,\"call\":\"…\",\"result\":\"…\",\"value\":523,\"text\":\"…\",\"segment\":{…}}. \
            Fields that do not apply to an event are null.",
     notes: "If a segment with key 1234 exists, the whole demo leaves it unchanged and uses another key.\n\n\
-            A second process, shmadm-guard, makes the call that creates the segment, and removes it if the demo is \
-            killed (by SIGKILL or the OOM killer). It is shown as the creator.",
+            A second process, shmadm-guard, makes the call that creates the segment of the whole demo, and removes it \
+            if the demo is killed (by SIGKILL or the OOM killer). It is shown as the creator. A writer or reader in a \
+            terminal of its own creates the segment itself, and leaves it if it is killed.",
 };
 
 /// The key of most textbook examples.

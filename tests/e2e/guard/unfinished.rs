@@ -24,8 +24,6 @@ fn the_guard_removes_the_segment_of_a_killed_create_or_demo() {
         (1, changes, [&creates[..], &["--lock"]].concat()),
         (1, changes, [&creates[..], &["--owner", &uid, "--mode", "660"]].concat()),
         (3, starts, vec!["demo", "--interval", "1ms"]),
-        (1, attaches, vec!["demo", "writer"]),
-        (1, attaches, vec!["demo", "reader"]),
     ] {
         let stopped = Stopped::before(nth, before, &arguments);
         wait_for("the segment", || oracle::rows().len() == 1);
