@@ -164,7 +164,14 @@ impl Sender<'_> {
                 Ok(())
             }
             None => {
-                Range { offset: 0, end: length }.pieces(PIECE).try_for_each(|(_, piece)| self.bytes(&ZEROS[..piece]))
+                let mut pieces = Range { offset: 0, end: length }.pieces(PIECE);
+                // A hole can have exbibytes.
+                while !self.closed
+                    && let Some((_, piece)) = pieces.next()
+                {
+                    self.bytes(&ZEROS[..piece])?;
+                }
+                Ok(())
             }
         }
     }

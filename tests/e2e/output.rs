@@ -134,14 +134,17 @@ fn a_closed_pipe_ends_the_program_quietly() {
     }
 }
 
-// Without the end, these would run for hours.
+// Without the end, these would run for hours, or years.
 #[apply(test)]
-fn a_closed_pipe_ends_a_read_of_a_huge_segment() {
+fn a_closed_pipe_ends_a_read_of_huge_memory() {
     let id = oracle::create(0, 1 << 40, 0o600 | libc::SHM_NORESERVE).to_string();
     let numbers = ["--type", "u8", "--count", "1000000000000"];
     for form in [&["--json"][..], &["--hex"], &numbers, &[&numbers[..], &["--json"]].concat()] {
         with_closed_pipe(&[&["read", &id], form].concat());
     }
+    run(["create", "/huge", "--size", &i64::MAX.to_string()]).exits(0);
+    with_closed_pipe(&["read", "/huge", "--raw"]);
+    with_closed_pipe(&["dump", "/huge", "--output", "-"]);
 }
 
 #[apply(test)]
