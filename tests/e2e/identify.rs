@@ -224,13 +224,19 @@ fn a_segment_of_postgresql_without_its_header_can_be_of_any_kind() {
 #[apply(test)]
 #[requires(Root)]
 fn usage_and_top_show_the_program_of_a_segment() {
-    let id = oracle::create(0x52e2c1, 8192, 0o600);
+    // top lists the twenty largest of the machine, by resident memory.
+    const SIZE: usize = 64 << 20;
+    let id = oracle::create(0x52e2c1, SIZE, 0o600);
     let mut actor = Actor::start();
     actor.attach(id);
-    oracle::Attached::new(id).write(0, &crate::objects::family::segment_header(4711, 1234));
+    let attached = oracle::Attached::new(id);
+    (0..SIZE).step_by(4096).for_each(|offset| attached.write(offset, &[1]));
+    attached.write(0, &crate::objects::family::segment_header(4711, 1234));
+    drop(attached);
     let groups = run(["usage", "--by", "product", "--json"]).exits(0).json()["groups"].clone();
     let group = groups.as_array().unwrap().iter().find(|group| group["name"] == "postgresql");
-    assert_fields(group.unwrap(), json!({ "size": 8192, "count": 1 }));
+    // The machine may have others.
+    assert!(group.unwrap()["size"].as_u64().unwrap() >= SIZE as u64, "{groups}");
     let top = run(["top", "--rounds", "1", "--json"]).exits(0).json();
     let largest = top["largest"].as_array().unwrap().iter();
     let target = id.to_string();

@@ -24,14 +24,18 @@ mod seals;
 mod unknown;
 mod users;
 
-use std::fs::{self, File};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+
+use nix::sys::stat::{Mode, SFlag, mknod};
+use nix::unistd::truncate;
 
 /// Creates an object of a size, without allocating it, and returns its path.
 pub(crate) fn create(name: &str, size: u64) -> String {
     let path = format!("/dev/shm/{name}");
-    let file = File::options().write(true).create_new(true).mode(0o600).open(&path).unwrap();
-    file.set_len(size).unwrap();
+    // Without opening it: other tests fork at any time, and their children would have it open until they call execve.
+    mknod(path.as_str(), SFlag::S_IFREG, Mode::S_IRUSR | Mode::S_IWUSR, 0).unwrap();
+    truncate(path.as_str(), size.try_into().unwrap()).unwrap();
     path
 }
 

@@ -86,7 +86,8 @@ fn attached_by_unmapped() -> (i32, Unmapped) {
 }
 
 fn attached(actor: &mut Actor) -> i32 {
-    let id = actor.create(1, 4096);
+    // This process has the test's namespace and the attachments of other tests. A key of its own distinguishes them.
+    let id = actor.create(0x726d, 4096);
     actor.attach(id);
     id
 }

@@ -61,10 +61,10 @@ fn a_segment_of_a_namespace_that_its_process_has_left_is_not_certain_to_be_this_
     let mut here = Blockade::new();
     let mut there = Actor::start();
     there.unshare();
-    // Equal in all but the namespace: id, key, size, user, and the second of creation.
+    // Equal in all but the namespace: id, key, size, user, and the second of creation. No other test has such a key.
     wait_for_new_second();
     let ids = [&mut here.actor, &mut there].map(|actor| {
-        let id = actor.create(1234, 4096);
+        let id = actor.create(0x77_686f, 4096);
         actor.attach(id);
         id
     });
@@ -75,7 +75,7 @@ fn a_segment_of_a_namespace_that_its_process_has_left_is_not_certain_to_be_this_
     let report = who(ids[0]);
     assert_eq!((pids(&report), &report["nattch"]), (BTreeSet::from([there.pid()]), &json!(1)), "{report}");
     assert_eq!(report["attachments"][0]["certain"], false, "{report}");
-    let read = run(["read", "0x4d2", "--peek"]).exits(4).prints_nothing();
+    let read = run(["read", "0x77686f", "--peek"]).exits(4).prints_nothing();
     read.says("no visible process is certain to have it attached");
 }
 
