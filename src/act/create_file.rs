@@ -12,7 +12,7 @@ use super::create::MAX_ATTEMPTS;
 use super::plan::would_fail;
 use super::set_file::current_ids;
 use crate::error::{Error, SysError, again};
-use crate::explain::{cannot_create, denied_file_access, file_exists};
+use crate::explain::{cannot_create, denied_file_access, file_exists, in_no_directory};
 use crate::model::{Ident, Mode, Needs, Object, ObjectName};
 use crate::query::{CAP_CHOWN, ObjectDirectory, System, has_capability, huge_page_pool, lookup, size_errno};
 use crate::sys;
@@ -39,11 +39,14 @@ pub(crate) fn create_file(
     fill: impl FnOnce(&File, u64) -> Result<(), Error>,
     dry_run: bool,
 ) -> Result<bool, Error> {
-    if let Some(found) = lookup(system, Ident::Name(new.name.clone()), Needs::empty())? {
+    let ident = Ident::Name(new.name.clone());
+    let directory = system
+        .objects()
+        .map_err(|error| in_no_directory(system, &format!("create {ident}"), error).target(ident.argument()))?;
+    if let Some(found) = lookup(system, ident, Needs::empty())? {
         let checked = check_existing(system, new, &found);
         return if dry_run { checked.map_err(would_fail) } else { checked }.map(|()| false);
     }
-    let directory = system.objects()?;
     let size = new.size(system);
     let failed = |errno, call| cannot_create(system, &new.name, size, errno, call);
     if dry_run {

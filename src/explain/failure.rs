@@ -7,6 +7,9 @@ use crate::procfs::ProcError;
 use crate::query::{self, Account, Holder, HoldersError, PeekError, QueryError, System, rmid_forced};
 use crate::sys::{Errno, SysError};
 
+/// Why a directory has no objects.
+pub(super) const NO_SHARED_MEMORY: &str = ": neither a tmpfs nor a hugetlbfs is mounted there";
+
 /// The cause if both sources of segments are denied.
 const BOTH_DENIED: &str = "both shmctl and /proc/sysvipc/shm are denied (seccomp filter, masked /proc)";
 
@@ -44,8 +47,7 @@ impl From<QueryError> for Error {
             }
             QueryError::NotSharedMemory(path) => {
                 let path = path_text(&path);
-                Self::new(Kind::Failed, format!("cannot use {path}: neither a tmpfs nor a hugetlbfs is mounted there"))
-                    .target(path)
+                Self::new(Kind::Failed, format!("cannot use {path}{NO_SHARED_MEMORY}")).target(path)
             }
             QueryError::File(name, errno) => {
                 Self::call(format!("cannot find object {name}"), errno, "statx").target(name.to_string())

@@ -35,5 +35,5 @@ pub(crate) use memory::expected_attach_failure;
 pub(crate) use refusal::{
     attached_by, attached_refusal, describe_attachers, describe_pid, describe_removed, describe_running,
 };
-pub(crate) use resolve::{find, ftok_key, resolve, resolve_all};
+pub(crate) use resolve::{find, ftok_key, in_no_directory, resolve, resolve_all};
 pub(crate) use space::explain_full_directory;

@@ -9,6 +9,7 @@ use nix::errno::Errno;
 
 use super::attempt::Attempt;
 use super::diagnosis::{explain, gone};
+use super::failure::NO_SHARED_MEMORY;
 use super::files::missing_file;
 use super::refusal::describe_removed;
 use crate::error::{Error, Hint, again, shmadm};
@@ -115,8 +116,9 @@ impl<'a> Resolver<'a> {
         let found = match &ident {
             Ident::Id(id) if self.segments.contains_key(id) => self.segments.get(id).cloned(),
             Ident::File(file) => self.files.as_ref().map_err(Error::clone)?.get(file).cloned(),
-            Ident::Id(_) | Ident::Name(_) => lookup(self.system, ident.clone(), self.needs)
-                .map_err(|error| cannot_look_up(self.system, &ident, error))?,
+            Ident::Id(_) | Ident::Name(_) => lookup(self.system, ident.clone(), self.needs).map_err(|error| {
+                in_no_directory(self.system, &format!("find {ident}"), error).target(ident.argument())
+            })?,
         };
         let found = match (found, &target.name) {
             (None, Name::Semaphore(_, musl)) => lookup(self.system, Ident::Name(musl.clone()), self.needs)?
@@ -141,15 +143,17 @@ impl<'a> Resolver<'a> {
     }
 }
 
-/// Returns the error for an object that could not be looked up, which names it also if its directory cannot be opened.
-fn cannot_look_up(system: &System, ident: &Ident, error: QueryError) -> Error {
-    let (QueryError::Directory(path, _) | QueryError::Link { path, .. }) = &error else { return error.into() };
+/// Returns the error of an attempt (`find object /x`), which names it also if the directory of objects cannot be used.
+pub(crate) fn in_no_directory(system: &System, attempt: &str, error: QueryError) -> Error {
+    use QueryError::{Directory, Link, NotSharedMemory};
+    let (Directory(path, _) | Link { path, .. } | NotSharedMemory(path)) = &error else { return error.into() };
     let location = match system.objects_process() {
         Some((pid, directory)) => format!("{} of process {pid}", path_text(directory)),
         None => path_text(path),
     };
-    let message = format!("cannot find {ident} in {location}");
-    Error { message, ..error.into() }.target(ident.argument())
+    let reason = if matches!(error, NotSharedMemory(_)) { NO_SHARED_MEMORY } else { "" };
+    let message = format!("cannot {attempt} in {location}{reason}");
+    Error { message, ..error.into() }
 }
 
 /// Returns the error for an object that was not found by device and inode, naming the process whose /dev/shm contains

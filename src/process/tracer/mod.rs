@@ -28,8 +28,8 @@ use self::engine::{Mode, Tracer, cannot_trace};
 use self::files::Files;
 use self::thread::in_thread;
 use super::launcher::{FailureFormat, Reports, inherited, launch};
-use crate::error::{Error, Kind};
-use crate::explain::Attempt;
+use crate::error::{Error, Kind, again};
+use crate::explain::{Attempt, in_no_directory};
 use crate::model::{Call, ShmId};
 use crate::procfs;
 use crate::query::System;
@@ -134,7 +134,13 @@ fn prepare(system: &System, posix: bool) -> Result<(Option<PathBuf>, Option<File
     let proc = system.proc_shows_own_pids().then(|| system.proc().to_owned());
     let files = match (&proc, posix) {
         (_, false) => None,
-        (Some(proc), true) => Some(Files::new(proc.clone(), &system.objects()?.path)),
+        (Some(proc), true) => {
+            let directory = system.objects().map_err(|error| {
+                in_no_directory(system, "trace the calls on objects", error)
+                    .hint("trace only the calls on segments", again("").without(&["posix"]))
+            });
+            Some(Files::new(proc.clone(), &directory?.path))
+        }
         (None, true) => return Err(no_proc()),
     };
     Ok((proc, files))

@@ -106,6 +106,12 @@ fn a_process_without_a_dev_shm_is_named_with_the_object() {
     for command in ["read", "stat", "rm"] {
         run(["--ns", &pid, command, "/x"]).exits(3).says(&error);
     }
+    let [create, trace] = ["create object /x", "trace the calls on objects"].map(|attempt| {
+        format!("error: cannot {attempt} in /dev/shm of process {pid}: No such file or directory (ENOENT, open)\n")
+    });
+    run(["--ns", &pid, "create", "/x"]).exits(3).says(&create);
+    let instead = format!("hint: trace only the calls on segments: `shmadm --ns {pid} trace -- true`\n");
+    run(["--ns", &pid, "trace", "--posix", "--", "true"]).exits(125).says(&trace).says(&instead);
     let one_error = format!("error: cannot find 2 objects (/x and /y) in /dev/shm of process {pid}: ");
     run(["--ns", &pid, "rm", "/x", "/y"]).exits(3).says(&one_error);
 }
