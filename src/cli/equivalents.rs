@@ -57,17 +57,23 @@ const ALL: Foreign = ('a', "all", Meaning::Default);
 const ID: Foreign = ('i', "id", Meaning::Segment(""));
 const LIMITS: Foreign = ('l', "limits", Meaning::Command("limits"));
 const SUMMARY: Foreign = ('u', "summary", Meaning::Command("limits"));
+/// Of lsipc.
 const POSIX_SHMEMS: Foreign = ('M', "posix-shmems", Meaning::Flag("--posix"));
+/// Of ipcrm.
+const SHMEM_KEY: Foreign = ('M', "shmem-key", KEY);
+const JSON: Foreign = ('J', "json", Meaning::Flag("--json"));
+const RAW: Foreign = ('r', "raw", Meaning::Flag("--format=tsv"));
 
-/// Returns the options of the programs that a command replaces.
-fn foreign_options(command: &str) -> &'static [Foreign] {
+/// Returns the options of the programs that a command replaces. `-M` has a value if `by_key`.
+fn foreign_options(command: &str, by_key: bool) -> &'static [Foreign] {
     match command {
-        "list" | "stat" | "limits" => &[SHMEMS, ALL, ID, LIMITS, SUMMARY, POSIX_SHMEMS],
+        "list" | "stat" if by_key => &[SHMEMS, ID, SHMEM_KEY, JSON, RAW],
+        "list" | "stat" | "limits" => &[SHMEMS, ALL, ID, LIMITS, SUMMARY, POSIX_SHMEMS, JSON, RAW],
         // It has --all itself.
-        "who" => &[SHMEMS, ID, LIMITS, SUMMARY],
+        "who" => &[SHMEMS, ID, SHMEM_KEY, LIMITS, SUMMARY, JSON, RAW],
         "attach" | "detach" | "dump" | "map" | "read" | "set" | "write" => &[SHMEMS, ID],
         "prune" => &[SHMEMS, ALL],
-        "rm" => &[ID, ('m', "shmem-id", Meaning::Segment("")), ('M', "shmem-key", KEY), ('a', "all", PRUNE)],
+        "rm" => &[ID, ('m', "shmem-id", Meaning::Segment("")), SHMEM_KEY, ('a', "all", PRUNE)],
         "create" => &[SHMEMS, ('M', "shmem", Meaning::Option("--size")), ('p', "mode", Meaning::Option("--mode"))],
         _ => &[],
     }
@@ -89,24 +95,24 @@ pub(super) fn hint(error: &clap::Error, called: Option<&Command>, words: &[&str]
     let synonym = SYNONYMS.iter().find(|(typed, _)| typed == unknown && called.is_none_or(|name| name == "list"));
     let mut rest = words.to_vec();
     let mut drop_first = |is_it: &dyn Fn(&str) -> bool| {
-        rest.iter().position(|word| is_it(word)).map(|index| rest.remove(index));
+        rest.iter().position(|word| is_it(word)).map(|index| rest.remove(index)).is_some()
     };
     drop_first(&|word| synonym.is_some() && word == unknown);
-    drop_first(&|word| super::table::find(word).is_some_and(|command| Some(command.name) == called));
+    let is_called = drop_first(&|word| super::table::find(word).is_some_and(|command| Some(command.name) == called));
     if let (["help"], Some((_, name))) = (rest.as_slice(), synonym) {
         return Some(Hint::new("run this instead", shmadm(format!("help {name}"))));
     }
-    // Without a command, `-M SIZE` is that of ipcmk, and `-M` that of lsipc.
-    let has_size =
+    // Without a command, `-M SIZE` is that of ipcmk. Otherwise, `-M KEY` is that of ipcrm, and `-M` that of lsipc.
+    let has_value =
         |index: usize| rest[index].len() > 2 || rest.get(index + 1).is_some_and(|next| !next.starts_with('-'));
-    let is_size = rest.iter().position(|word| word.starts_with("-M")).is_some_and(has_size);
-    let default = if is_size { "create" } else { "list" };
+    let is_valued = rest.iter().position(|word| word.starts_with("-M")).is_some_and(has_value);
     let name = match (synonym, called) {
         (Some((_, name)), _) => name,
-        (None, Some(name)) if name != "list" => name,
-        _ => default,
+        (None, Some(name)) if name != "list" || is_called => name,
+        _ if is_valued => "create",
+        _ => "list",
     };
-    let equivalent = translated(name, &rest, synonym.is_some())?;
+    let equivalent = translated(name, &rest, foreign_options(name, is_valued), synonym.is_some())?;
     if let Some((name, text)) = WITH_SEGMENT.iter().find(|(name, _)| equivalent == [*name]) {
         return Some(Hint::new(*text, shmadm(format!("help {name}"))));
     }
@@ -155,8 +161,7 @@ fn is_negative_key(text: &str) -> bool {
 }
 
 /// Returns the arguments of this program that mean the same as `words` to the program that the command `name` replaces.
-fn translated(name: &str, words: &[&str], is_synonym: bool) -> Option<Vec<OsString>> {
-    let options = foreign_options(name);
+fn translated(name: &str, words: &[&str], options: &[Foreign], is_synonym: bool) -> Option<Vec<OsString>> {
     let words: Vec<OsString> = words.iter().map(OsString::from).collect();
     let (mut arguments, mut targets, mut meanings) = (Vec::new(), 0, Vec::new());
     for part in split(&dialect(name, options)?, &words).parts {
