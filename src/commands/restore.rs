@@ -250,7 +250,7 @@ fn copy(
 fn new_name(args: &RestoreArgs, recorded: &Object) -> Result<ObjectName, Error> {
     let name = args.name.as_ref().or(recorded.posix().name.as_ref()).cloned();
     name.ok_or_else(|| {
-        usage_error("the dumped object had no name, or one that is not valid UTF-8: choose one with --name")
+        usage_error("the record has no name, or one with \\x, which may replace a byte: choose one with --name")
     })
 }
 

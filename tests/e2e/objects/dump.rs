@@ -1,5 +1,7 @@
 //! `dump` and `restore` of POSIX objects.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 
 use serde_json::{Value, json};
@@ -123,4 +125,22 @@ fn an_owner_that_the_caller_cannot_give_is_explained() {
     let own = ["restore", &dump, "--name", "/y", "--owner", "65534", "--group", "65534"];
     finish(shmadm_as(NOBODY).args(own)).exits(0);
     assert_eq!(std::fs::metadata("/dev/shm/y").unwrap().uid(), NOBODY);
+}
+
+#[apply(test)]
+fn a_recorded_name_that_may_stand_for_another_is_not_restored() {
+    let directory = tempfile::tempdir().unwrap();
+    let dump = dump_path(directory.path());
+    for name in [b"/a\xff".as_slice(), br"/a\xff"] {
+        let name = OsStr::from_bytes(name);
+        run([OsStr::new("create"), name]).exits(0);
+        run([OsStr::new("dump"), name, OsStr::new("--force"), OsStr::new(&dump)]).exits(0);
+        run([OsStr::new("rm"), name]).exits(0);
+        run(["restore", &dump])
+            .exits(2)
+            .says("error: the record has no name, or one with \\x, which may replace a byte: choose one with --name\n");
+        assert_eq!(names(), [""; 0]);
+        run([OsStr::new("restore"), OsStr::new(&dump), OsStr::new("--name"), name]).exits(0);
+        run([OsStr::new("rm"), name]).exits(0);
+    }
 }
