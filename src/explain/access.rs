@@ -35,6 +35,7 @@ pub(super) fn name_access(bits: u16) -> &'static str {
 pub(super) fn is_denied(system: &System, segment: &Object, needed: u16) -> bool {
     let (_, shift) = access_class(system, segment);
     (segment.mode.bits() >> shift) & needed != needed
+        && !is_class_unknown(system, segment)
         && matches!(capability(system, CAP_IPC_OWNER), Capability::Missing | Capability::Ineffective)
 }
 
@@ -48,14 +49,16 @@ pub(super) fn explain_access(system: &System, error: Error, segment: &Object, ne
         _ if system.other_caller().is_some() => "; SHM_EXEC also requires execute permission",
         _ => "; --exec also requires execute permission",
     };
-    let cause = format!(
-        "mode {}, owner {owner}:{group}: user {} ({class}) has {}{}{also}",
-        segment.mode,
-        system.user(system.uid()),
-        name_access(bits),
-        overflow_note(system, &[segment.uid]).unwrap_or_default()
-    );
-    if bits & needed == needed {
+    let (mode, user) = (segment.mode, system.user(system.uid()));
+    let is_unknown = is_class_unknown(system, segment);
+    let has = match is_unknown {
+        true => {
+            format!("which permissions user {user} has is unknown, since this user namespace does not map these ids")
+        }
+        false => format!("user {user} ({class}) has {}", name_access(bits)),
+    };
+    let cause = format!("mode {mode}, owner {owner}:{group}: {has}{also}");
+    if bits & needed == needed && !is_unknown {
         return error.also(&format!("{cause}; {DENIED}"));
     }
     match capability(system, CAP_IPC_OWNER) {
@@ -164,6 +167,15 @@ fn overflow_note(system: &System, uids: &[u32]) -> Option<String> {
 /// Names the owner and root.
 pub(crate) fn owner_or_root(owner: &str) -> String {
     if owner == "root" { owner.to_owned() } else { format!("{owner} or root") }
+}
+
+/// Returns whether the user namespace hides which permission bits apply to the caller: it may be the owner, or in the
+/// group, but these ids are not mapped.
+fn is_class_unknown(system: &System, segment: &Object) -> bool {
+    let is_group_unknown = |gid| system.is_in_group(gid) && system.is_overflow(Account::Group, gid);
+    let may_be_owner = [segment.uid, segment.sysv().cuid].contains(&system.uid()) && system.is_unmapped_caller();
+    may_be_owner
+        || !is_owner_or_creator(system, segment) && [segment.gid, segment.sysv().cgid].into_iter().any(is_group_unknown)
 }
 
 /// Returns whether the mode or a capability grants the caller an access.

@@ -107,7 +107,7 @@ impl System {
     }
 
     /// Returns whether the kernel shows unmapped ids as this one.
-    pub(super) fn is_overflow(&self, account: Account, id: u32) -> bool {
+    pub(crate) fn is_overflow(&self, account: Account, id: u32) -> bool {
         let overflow = procfs::sysctl(self.proc(), account.overflow_sysctl()).unwrap_or(OVERFLOW_ID);
         // A map of all ids except -1 is complete.
         let is_partial =
