@@ -8,7 +8,7 @@ use std::path::Path;
 use super::usage_error;
 use crate::act::{is_unnamed, own_link_target};
 use crate::error::{Error, Kind, again};
-use crate::model::path_text;
+use crate::model::{is_descriptor, path_text};
 
 /// Adds a hint with the target of a symbolic link to the error for a file that could not be written, if the caller owns
 /// the link. `option` takes the file.
@@ -35,6 +35,12 @@ pub(super) fn with_output_target(error: Error, path: &Path) -> Error {
 /// Returns whether a FILE stands for standard input or output.
 pub(super) fn is_dash(path: &Path) -> bool {
     path.as_os_str() == "-"
+}
+
+/// Returns whether a FILE cannot be read again under this name: standard input, another descriptor of this process, or
+/// a pipe.
+pub(super) fn is_read_once(path: &Path) -> bool {
+    is_descriptor(path) || !path.is_file()
 }
 
 /// Refuses `-` (standard output), because the command that is run writes there.

@@ -4,10 +4,10 @@ use clap::Args;
 use serde::Serialize;
 
 use super::args::{TableArgs, target};
-use super::files::{is_dash, read_whole};
-use super::objects::{is_undetermined, named_objects, suggest_probe};
+use super::files::{is_read_once, read_whole};
+use super::objects::{is_undetermined, named_objects, suggest_probe, suggest_to_probe};
 use super::{Context, Manual, check_any_found, resolve_all};
-use crate::error::{Error, Exit, Kind};
+use crate::error::{Error, Exit, Kind, again};
 use crate::model::{Identification, Needs, Object, Target};
 use crate::query::{self, Rules, add_attachers, inventory};
 use crate::render::{Failure, IDENTITIES, IdentityRow};
@@ -99,9 +99,12 @@ pub(crate) fn run(args: &IdentifyArgs, context: &mut Context) -> Result<Exit, Er
         context.print_rows("identities", &IDENTITIES.iter().collect::<Vec<_>>(), rows, &style)?;
     }
     if !args.probe {
-        let is_input_used = args.rules.as_deref().is_some_and(is_dash);
-        let instruction = if is_input_used { "run it again with the same input to " } else { "" };
-        suggest_probe(context, undetermined, instruction);
+        if args.rules.as_deref().is_some_and(is_read_once) {
+            let instruction = "run it again with the same input to ";
+            suggest_to_probe(context, undetermined, instruction, again("--rules - --probe").without(&["rules"]));
+        } else {
+            suggest_probe(context, undetermined);
+        }
     }
     Ok(context.print_failures(&failed))
 }

@@ -1,7 +1,7 @@
 //! The POSIX objects that `list` and `who` show, and reports about those that they do not.
 
 use super::Context;
-use crate::error::{Error, Hint, again, shmadm};
+use crate::error::{Error, Hint, Invocation, again, shmadm};
 use crate::model::{FileType, FileUsers, HiddenBy, Needs, Object, PosixUsage, Size, State, counted};
 use crate::query::{
     Filter, QueryError, System, anonymous_objects, can_inspect_all, posix_usage, some_are_in_flight, unlinked_objects,
@@ -89,9 +89,17 @@ pub(crate) fn unlinked_if_any(system: &System, needs: Needs) -> Result<Vec<Objec
     }
 }
 
+/// The types of objects that are in no directory.
+const ANONYMOUS: [FileType; 2] = [FileType::Memfd, FileType::Anonymous];
+
+/// Returns whether a filter selects only objects that are in no directory.
+pub(crate) fn are_anonymous(filter: &Filter) -> bool {
+    !filter.file_type.is_empty() && filter.file_type.iter().all(|kind| ANONYMOUS.contains(kind))
+}
+
 /// Returns the memfds and the shared anonymous memory. They are in no directory, so only --type selects them.
 pub(crate) fn anonymous_if_selected(system: &System, filter: &Filter, needs: Needs) -> Result<Vec<Object>, Error> {
-    match [FileType::Memfd, FileType::Anonymous].iter().any(|kind| filter.file_type.contains(kind)) {
+    match ANONYMOUS.iter().any(|kind| filter.file_type.contains(kind)) {
         true => Ok(anonymous_objects(system, needs)?),
         false => Ok(Vec::new()),
     }
@@ -118,10 +126,15 @@ pub(crate) fn is_undetermined(system: &System, object: &Object) -> bool {
     !object.is_segment() && object.state == Some(State::Unknown) && may_lease()
 }
 
-/// Suggests --probe if objects are undetermined and the format is a table. `instruction` is the beginning of the hint.
-pub(crate) fn suggest_probe(context: &mut Context, undetermined: usize, instruction: &str) {
+/// Suggests --probe if objects are undetermined and the format is a table.
+pub(crate) fn suggest_probe(context: &mut Context, undetermined: usize) {
+    suggest_to_probe(context, undetermined, "", again("--probe"));
+}
+
+/// Suggests a command like [`suggest_probe`]. `instruction` is the beginning of the hint.
+pub(crate) fn suggest_to_probe(context: &mut Context, undetermined: usize, instruction: &str, command: Invocation) {
     if undetermined > 0 && context.format == Format::Table {
         let objects = counted(undetermined as u64, "object");
-        context.ui.suggest(Hint::new(format!("{instruction}determine the state of {objects}"), again("--probe")));
+        context.ui.suggest(Hint::new(format!("{instruction}determine the state of {objects}"), command));
     }
 }

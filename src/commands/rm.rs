@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::all_namespaces::why_unreachable;
 use super::args::{TARGETS_HELP, target};
-use super::files::{is_dash, path_argument, read_whole, unreadable};
+use super::files::{is_read_once, path_argument, read_whole, unreadable};
 use super::{Context, Manual, Resolved, describe, resolve_all, usage_error};
 use crate::act::{self, Removal, UseEvidence};
 use crate::error::{Error, Exit, Kind, again, quoted};
@@ -225,8 +225,13 @@ fn check_namespace(
             _ => in_another().cause(why),
         });
     }
-    let hint = if is_dash(file) { "run it again with the same input" } else { "remove it in that namespace" };
-    Err(in_another().hint(hint, again(&format!("--ns ipc:[{ns}]"))))
+    let ns = format!("--ns ipc:[{ns}]");
+    Err(match is_read_once(file) {
+        true => {
+            in_another().hint("run it again with the same input", again(&format!("--from - {ns}")).without(&["from"]))
+        }
+        false => in_another().hint("remove it in that namespace", again(&ns)),
+    })
 }
 
 /// Reports what was removed, or would be.

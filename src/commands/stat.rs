@@ -103,7 +103,7 @@ pub(crate) fn run(args: &StatArgs, context: &mut Context) -> Result<Exit, Error>
         }
     }
     if !args.probe {
-        suggest_probe(context, undetermined, "");
+        suggest_probe(context, undetermined);
     }
     Ok(context.print_failures(&failed))
 }

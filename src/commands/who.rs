@@ -6,7 +6,7 @@ use clap::Args;
 use super::all_namespaces::{ONLY_SEGMENTS, Survey, namespace_suffix, survey, warn_of_strays};
 use super::args::{TableArgs, target};
 use super::filters::{Failures, FilterArgs, keys, select, warn_of_removed, warn_of_removed_among};
-use super::objects::{anonymous_if_selected, named_objects, unlinked_if_any};
+use super::objects::{anonymous_if_selected, are_anonymous, named_objects, unlinked_if_any};
 use super::{Context, Manual, are_objects, check_any_found, resolve_all};
 use crate::error::{Error, Exit, Hint};
 use crate::model::{Hidden, HiddenBy, Needs, Object, State, Target, TotalSize, counted, enumerate, first_names};
@@ -135,6 +135,7 @@ fn named(
     warn_of_removed(context, &[keys(&found), filter.keys()].concat(), filter);
     let is_all = args.all || args.segments.is_empty();
     let (mut objects, files): (Vec<Object>, Option<Vec<Object>>) = match is_all {
+        true if are_anonymous(filter) => (inventory(&context.system, needs)?, Some(Vec::new())),
         true => (inventory(&context.system, needs)?, named_objects(context, Needs::empty(), false)?),
         false => {
             let (segments, files) = objects.into_iter().partition(Object::is_segment);

@@ -60,10 +60,15 @@ fn only_a_key_is_a_guess() {
 #[apply(test)]
 #[requires(Root)]
 fn contents_are_certain_evidence() {
-    let id = oracle::create(0x52e2c1, 8192, 0o600);
+    // top lists the twenty largest of the machine, by resident memory.
+    const SIZE: usize = 64 << 20;
+    let id = oracle::create(0x52e2c1, SIZE, 0o600);
     let mut actor = Actor::start();
     actor.attach(id);
-    oracle::Attached::new(id).write(0, &crate::objects::family::segment_header(4711, 1234));
+    let attached = oracle::Attached::new(id);
+    (0..SIZE).step_by(4096).for_each(|offset| attached.write(offset, &[1]));
+    attached.write(0, &crate::objects::family::segment_header(4711, 1234));
+    drop(attached);
     let found = &identify(&[&id.to_string()])[0];
     assert_fields(found, json!({ "product": "postgresql", "evidence": ["content"], "confidence": "certain" }));
     assert_eq!(found["what"], "main shared memory of the server, with /PostgreSQL.1234");
@@ -113,10 +118,12 @@ fn rules_of_the_user_come_first() {
 fn a_hint_that_requires_the_same_input_says_so() {
     create("mine", 4096);
     let purpose = "determine the state of 1 object";
-    let ran =
-        run_with_input(["identify", "--rules", "-"], b"[[product]]\nid = 'ours'\npattern = 'our-.*'\nsource = ''\n");
-    ran.exits(0)
-        .says(&format!("hint: run it again with the same input to {purpose}: `shmadm identify --rules - --probe`\n"));
+    for rules in ["-", "/dev/stdin", "/proc/self/fd/0"] {
+        let input = b"[[product]]\nid = 'ours'\npattern = 'our-.*'\nsource = ''\n";
+        let hint =
+            format!("hint: run it again with the same input to {purpose}: `shmadm identify --rules - --probe`\n");
+        run_with_input(["identify", "--rules", rules], input).exits(0).says(&hint);
+    }
     run(["identify"]).exits(0).says(&format!("hint: {purpose}: `shmadm identify --probe`\n"));
 }
 

@@ -5,7 +5,8 @@ use crate::commands::Context;
 use crate::commands::all_namespaces::all_files;
 use crate::commands::filters::{check_pids, warn_of_removed};
 use crate::commands::objects::{
-    anonymous_if_selected, is_undetermined, named_objects, report_omitted, report_unlinked, suggest_probe, unlinked,
+    anonymous_if_selected, are_anonymous, is_undetermined, named_objects, report_omitted, report_unlinked,
+    suggest_probe, unlinked,
 };
 use crate::error::{Error, Exit};
 use crate::model::{Needs, Object, State};
@@ -42,6 +43,7 @@ pub(super) fn list(
                 }
                 Some(files)
             }
+            _ if are_anonymous(filter) => Some(Vec::new()),
             true => Some(unlinked(context, needs)?),
             false => named_objects(context, needs, !has_segments)?,
         };
@@ -88,7 +90,7 @@ pub(super) fn list(
     if has_files && !args.unlinked && !args.all_ns {
         report_omitted(context, filter)?;
         if !args.probe {
-            suggest_probe(context, undetermined, "");
+            suggest_probe(context, undetermined);
         }
     }
     Ok(context.print_failures(&failures))

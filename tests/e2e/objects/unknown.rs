@@ -56,6 +56,14 @@ fn objects_of_a_directory_on_disk_are_omitted_with_a_warning() {
             .exits(0)
             .says("warning: objects omitted: cannot find the POSIX objects of this IPC namespace\n");
     }
+    // These are in no directory.
+    for command in ["list --type memfd", "who --type memfd", "list --type memfd,anonymous"] {
+        let ran = run(command.split(' ').chain(["--json"])).exits(0);
+        assert!(ran.json()["objects"].is_array() && ran.stderr.is_empty(), "{ran:?}");
+    }
+    let reason = "/x in /dev/shm: neither a tmpfs nor a hugetlbfs is mounted there\n";
+    run(["stat", "/x"]).exits(1).says(&format!("error: cannot find object {reason}"));
+    run(["create", "/x"]).exits(1).says(&format!("error: cannot create object {reason}"));
     run(["prune", "--posix", "-n"]).exits(1).says("error: cannot use /dev/shm: ");
     assert_eq!(run(["prune", "--sysv", "-n"]).exits(0).stderr, "nothing to prune\n");
     umount2("/dev/shm", MntFlags::MNT_DETACH).unwrap();

@@ -145,7 +145,7 @@ fn from_a_report_of_another_namespace_removes_nothing_here() {
     drop(ran.says(if stayed {
         "merely has the same number"
     } else {
-        "hint: run it again with the same input: `shmadm rm --from - --ignore-missing --ns 'ipc:["
+        "hint: run it again with the same input: `shmadm rm --ignore-missing --from - --ns 'ipc:["
     }));
     assert_eq!(all_keys(), [1]);
 }
