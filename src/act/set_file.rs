@@ -119,8 +119,8 @@ fn open_unused(system: &System, seen: &Object, file: BorrowedFd<'_>, new_size: u
         // Another process holds a lease.
         Err(Errno::EAGAIN) => in_use(),
         Err(errno) => return Err(cannot_open(system, seen, "change", OpenError::Call(errno))),
-        Ok(file) => match sys::take_write_lease(file.as_fd(), seen.posix().stat.uid) {
-            Ok(()) => return Ok(Some(file)),
+        Ok(file) => match sys::take_write_lease(file.as_fd(), seen.posix().stat.uid).map(|()| file) {
+            Ok(file) => return Ok(Some(file)),
             Err(Errno::EAGAIN) => in_use(),
             Err(errno) => match find_use(system, &[seen])?[..] {
                 [Some(false)] => return Ok(None),

@@ -36,7 +36,7 @@ pub(crate) fn missing_file(ident: &Ident) -> Error {
 /// that helps.
 pub(crate) fn file_in_use(system: &System, object: &Object, message: String, force: Option<&'static str>) -> Error {
     let argument = object.ident().argument();
-    let users = users_now(system, object);
+    let users = all_users_now(system, object);
     let error = Error::new(Kind::Refused, message).target(&*argument).cause(describe(system, &users));
     let Some(force) = force else { return error };
     let holders = holders(system, object).unwrap_or_default();
@@ -227,13 +227,13 @@ fn lacking_huge_page(system: &System, object: &Object) -> Option<u64> {
 
 /// Describes the processes that use an object now: `mapped by pid 12 (root, cat)`.
 pub(crate) fn describe_users(system: &System, object: &Object) -> String {
-    describe(system, &users_now(system, object))
+    describe(system, &all_users_now(system, object))
 }
 
 /// Describes the processes that use an object like [`describe_users`]; `None` if it is not in use, or that is unknown.
 pub(crate) fn describe_use(system: &System, object: &Object) -> Option<String> {
     let object = with_all_users(system, object).ok().filter(Object::is_in_use)?;
-    Some(describe(system, &object.file_users().cloned().unwrap_or_default()))
+    Some(describe(system, object.file_users()?))
 }
 
 /// Returns why it is unknown whether an object is in use, after a call to take its write lease has failed.
@@ -249,7 +249,8 @@ pub(crate) fn why_unknown(system: &System, object: &Object, errno: Errno, call: 
 
 /// Returns why there can be users of an object that were not found, as a clause.
 pub(crate) fn why_hidden(system: &System, object: &Object) -> String {
-    match users_now(system, object).why_hidden() {
+    let found = with_users(system, object).ok();
+    match found.and_then(|object| Some(object.file_users()?.why_hidden())).unwrap_or_default() {
         why if why.is_empty() => {
             "a Unix socket or an io_uring may hold it even though no process has it open".to_owned()
         }
@@ -257,18 +258,21 @@ pub(crate) fn why_hidden(system: &System, object: &Object) -> String {
     }
 }
 
-/// Returns the processes that use an object now; none if they cannot be looked for.
-fn users_now(system: &System, object: &Object) -> Arc<FileUsers> {
-    let found = with_users(system, object);
+/// Returns the processes that use an object now; none if they cannot be looked for. Takes the lease, so the caller must
+/// not have the object open.
+fn all_users_now(system: &System, object: &Object) -> Arc<FileUsers> {
+    let found = with_all_users(system, object);
     found.ok().and_then(|object| object.file_users().cloned()).unwrap_or_default()
 }
 
 fn describe(system: &System, users: &FileUsers) -> String {
     if users.list.is_empty() {
         let mut users = users.clone();
-        // A lease that was refused has added them.
-        if users.lease.is_none() {
-            add_reasons(&mut users, &reasons_not_found(system));
+        match users.lease {
+            Some(true) => return "the process that used it no longer does".to_owned(),
+            // The refused lease has added the reasons.
+            Some(false) => {}
+            None => add_reasons(&mut users, &reasons_not_found(system)),
         }
         return format!("no process that uses it was found: {}", users.why_hidden());
     }

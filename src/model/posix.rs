@@ -340,6 +340,8 @@ pub(crate) struct FileUsers {
     /// Whether the write lease, which any user of the file prevents, was granted; `None` if it was not requested or
     /// cannot be taken.
     pub(crate) lease: Option<bool>,
+    /// Whether a process opened the file between the two looks that found no user.
+    pub(crate) was_opened: bool,
 }
 
 impl FileUsers {
@@ -347,6 +349,7 @@ impl FileUsers {
     pub(crate) fn why_hidden(&self) -> String {
         let why = |reason: &HiddenBy| match reason {
             HiddenBy::PidNamespace => "processes outside this pid namespace are not visible",
+            HiddenBy::InFlight if self.was_opened => "a process opened it during the search",
             HiddenBy::InFlight => "a Unix socket has descriptors queued, or an io_uring has files registered",
             HiddenBy::Unknown => "the kernel does not show it",
             HiddenBy::Permission => "you are not permitted to inspect some processes",

@@ -1,7 +1,7 @@
 //! Reads facts from the system. Nothing here changes the system or prints, and errors are typed, not worded.
 //!
 //! A module names only modules before it in this order: failure, name_pattern, product, host, state, inventory, limits,
-//! filter, tally, swap, users, postgres, family, objects, posix_usage, identify, shmem.
+//! filter, tally, swap, users, postgres, family, objects, leases, posix_usage, identify, shmem.
 
 mod failure;
 mod family;
@@ -9,6 +9,7 @@ mod filter;
 mod host;
 mod identify;
 mod inventory;
+mod leases;
 mod limits;
 mod name_pattern;
 mod objects;
@@ -26,11 +27,11 @@ pub(crate) use filter::{DEFAULT_MIN_IDLE, Filter, KeyFilter, Pattern};
 pub(crate) use host::*;
 pub(crate) use identify::{add_products, add_servers, identify};
 pub(crate) use inventory::{as_semaphore, call_stat, each, find_by_key, inventory, key_exists, lookup};
+pub(crate) use leases::{add_reasons, needed_by, probe, reasons_not_found, with_all_users};
 pub(crate) use limits::{limits, memory_errnos, rmid_forced, size_errno};
 pub(crate) use objects::{
-    OpenError, add_reasons, add_users, anonymous_objects, memfd_name, needed_by, open_file, posix_objects,
-    posix_objects_by_id, posix_objects_in, probe, reasons_not_found, refer_to_file, unlinked_objects,
-    unlinked_objects_in, with_all_users, with_users,
+    OpenError, add_users, anonymous_objects, memfd_name, open_file, posix_objects, posix_objects_by_id,
+    posix_objects_in, refer_to_file, unlinked_objects, unlinked_objects_in, with_users,
 };
 pub(crate) use posix_usage::{posix_usage, posix_usage_in};
 pub(crate) use product::Rules;

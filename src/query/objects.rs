@@ -1,27 +1,21 @@
 //! POSIX objects with their users and states, and those without a name.
 
-use std::cell::LazyCell;
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::sync::Arc;
 
 use super::failure::QueryError;
-use super::family::{Families, judge, relatives};
+use super::family::{judge, relatives};
 use super::host::{ObjectDirectory, System, segment_devices};
 use super::inventory::{self, idle_seconds};
 use super::state::state;
-use super::users::{
-    ObjectScan, ObjectSearch, UnlinkedFacts, exiting_processes, refer_via_user, scan_objects, some_are_in_flight,
-};
-use crate::model::{
-    Claim, Device, FileId, FileStat, FileType, FileUser, FileUsers, HiddenBy, Needs, Object, Posix, escape_invalid_utf8,
-};
+use super::users::{ObjectScan, ObjectSearch, UnlinkedFacts, refer_via_user, scan_objects};
+use crate::model::{Device, FileId, FileStat, FileType, FileUser, Needs, Object, escape_invalid_utf8};
 use crate::sys::{self, Errno, Opening};
 
 /// The fields that require a scan of the processes.
-const NEEDS_SCAN: Needs = Needs::STATE.union(Needs::ATTACHERS);
+pub(super) const NEEDS_SCAN: Needs = Needs::STATE.union(Needs::ATTACHERS);
 
 /// Returns all objects that have a name, in the order of the directory; `needs` are the fields to read.
 pub(crate) fn posix_objects(system: &System, needs: Needs) -> Result<Vec<Object>, QueryError> {
@@ -75,15 +69,21 @@ pub(super) fn scan_users<'a>(
     if objects.is_empty() || !needs.intersects(NEEDS_SCAN) {
         return Ok(None);
     }
+    let scan = scan_again(system, &mut objects, needs)?;
+    judge(system, objects);
+    Ok(Some(scan))
+}
+
+/// Adds users and states to POSIX objects without judging their families.
+pub(super) fn scan_again(system: &System, objects: &mut [&mut Object], needs: Needs) -> Result<ObjectScan, QueryError> {
     let mut wanted: HashSet<FileId> = objects.iter().filter_map(|object| object.file()).collect();
     wanted.extend(objects.iter().flat_map(|object| &object.posix().contents));
     let search = ObjectSearch::on(wanted.iter().map(|file| file.device));
     let scan = scan_objects(system, &search, needs, |file| wanted.contains(&file))?;
-    for object in &mut objects {
+    for object in objects {
         finish(system, object, &scan, needs);
     }
-    judge(system, objects);
-    Ok(Some(scan))
+    Ok(scan)
 }
 
 /// Returns the objects without a name that processes have open or mapped, by device and inode.
@@ -228,140 +228,6 @@ pub(crate) fn refer_to_file(system: &System, object: &Object) -> Result<OwnedFd,
     let file = sys::refer_to(directory.as_fd(), name.file_name()).map_err(OpenError::Call)?;
     let stat = sys::stat_file(file.as_fd()).map_err(OpenError::Call)?;
     if stat.file == posix.file() { Ok(file) } else { Err(OpenError::Call(Errno::ENOENT)) }
-}
-
-/// Does the same as [`with_users`], and takes the lease, which shows users that the caller cannot see.
-pub(crate) fn with_all_users(system: &System, object: &Object) -> Result<Object, QueryError> {
-    let mut object = with_users(system, object)?;
-    probe(system, std::slice::from_mut(&mut object));
-    Ok(object)
-}
-
-/// Requests a write lease on each object for which no user was found, and adds the answer to its users: the kernel
-/// grants it only if no process has the file open or mapped. The lease is released at once. The same is done for their
-/// families.
-pub(crate) fn probe(system: &System, objects: &mut [Object]) {
-    ask_leases(system, objects);
-    let find_relatives = || {
-        let mut relatives = relatives(system, &*objects)?;
-        scan_users(system, &mut relatives, NEEDS_SCAN)?;
-        ask_leases(system, &mut relatives);
-        Ok::<_, QueryError>(relatives)
-    };
-    match find_relatives() {
-        Ok(mut relatives) => judge(system, objects.iter_mut().chain(&mut relatives)),
-        // Without them, it is unknown whether a family is in use.
-        Err(_) => objects.iter_mut().for_each(|object| Families::default().add_to(system, object)),
-    }
-}
-
-/// Returns, for each object, the object of its family that shows that the program still needs it: one that is in use,
-/// whose use cannot be determined, or that an attached segment names. Returns `None` for an object that is itself in
-/// use. Takes leases.
-pub(crate) fn needed_by(system: &System, objects: &[&Object]) -> Result<Vec<Option<Object>>, QueryError> {
-    let mut family: Vec<Object> =
-        objects.iter().filter(|object| object.posix().rule.family.is_some()).copied().cloned().collect();
-    family.extend(relatives(system, &family)?);
-    scan_users(system, &mut family, NEEDS_SCAN)?;
-    ask_leases(system, &mut family);
-    judge(system, &mut family);
-    let need = |object: &&Object| {
-        let name = object.posix().rule.family.as_ref()?;
-        let members = || family.iter().filter(|member| member.posix().rule.family.as_ref() == Some(name));
-        let is_itself = |member: &&Object| member.file() == object.file();
-        if members().find(is_itself)?.is_in_use() {
-            return None;
-        }
-        // A lock file says the most about the program.
-        let used = members().filter(|member| member.is_in_use()).max_by_key(|member| member.posix().rule.is_lock);
-        let unknown = || members().find(|member| !is_itself(member) && member.posix().in_use().is_none());
-        let is_named = |member: &&Object| member.posix().family.claim == Some(Claim::Segment);
-        let named = || members().filter(is_named).max_by_key(|member| member.posix().maker);
-        used.or_else(unknown).or_else(named).cloned()
-    };
-    Ok(objects.iter().map(need).collect())
-}
-
-fn ask_leases(system: &System, objects: &mut [Object]) {
-    let reasons = LazyCell::new(|| reasons_not_found(system));
-    for object in objects {
-        let Some(posix) = object.as_posix() else { continue };
-        let users = posix.users.clone().unwrap_or_default();
-        if posix.name.is_none() || !users.list.is_empty() {
-            continue;
-        }
-        let lease = match lease(system, object) {
-            Ok(()) => Some(true),
-            Err(Errno::EAGAIN) => Some(false),
-            Err(_) => None,
-        };
-        // Without a lease and a scan, nothing is known.
-        if lease.is_none() && posix.users.is_none() {
-            continue;
-        }
-        let mut users = FileUsers { lease, ..(*users).clone() };
-        if lease == Some(true) {
-            // No process that the scan could not inspect uses it either.
-            users.hidden.clear();
-        }
-        // The scan found no user, but the lease shows that there is one.
-        if lease == Some(false) && posix.users.is_some() {
-            add_reasons(&mut users, &reasons);
-        }
-        object.posix_mut().users = Some(Arc::new(users));
-        object.idle_seconds = idle_seconds(system, object);
-        if object.state.is_some() {
-            object.state = Some(state(system, object));
-        }
-    }
-}
-
-/// Returns why a user of an object may not be found even if all processes can be inspected.
-pub(crate) fn reasons_not_found(system: &System) -> Vec<HiddenBy> {
-    let in_flight = some_are_in_flight(system).then_some(HiddenBy::InFlight);
-    let exiting = (!exiting_processes(system).is_empty()).then_some(HiddenBy::Exiting);
-    in_flight.into_iter().chain(exiting).collect()
-}
-
-/// Adds why no user of an object that is in use was found.
-pub(crate) fn add_reasons(users: &mut FileUsers, reasons: &[HiddenBy]) {
-    users.hidden.splice(..0, reasons.iter().copied());
-    if users.hidden.is_empty() {
-        users.hidden.push(HiddenBy::Unknown);
-    }
-}
-
-fn lease(system: &System, object: &Object) -> Result<(), Errno> {
-    if object.is_directory() {
-        return lease_below(system, object.posix());
-    }
-    let errno = |error| match error {
-        OpenError::Call(errno) => errno,
-        OpenError::Query(_) => Errno::EIO,
-    };
-    let file = open_file(system, object, Opening::Lease).map_err(errno)?;
-    sys::take_write_lease(file.as_fd(), object.posix().stat.uid)
-}
-
-/// Tests each file below a directory with a lease, one after the other. The result is never a reason to remove
-/// anything.
-fn lease_below(system: &System, posix: &Posix) -> Result<(), Errno> {
-    let directory = system.objects().map_err(|_| Errno::EIO)?;
-    let name = posix.name.as_ref().ok_or(Errno::ENOENT)?;
-    let mut result = Ok(());
-    let is_complete =
-        inventory::walk(directory.as_fd(), name.file_name(), posix.file().device, &mut |parent, name, _, stat| {
-            if !stat.is_regular() || result == Err(Errno::EAGAIN) {
-                return;
-            }
-            let file = inventory::open_listed(parent, name, stat, Opening::Lease);
-            match file.and_then(|file| sys::take_write_lease(file.as_fd(), stat.uid)) {
-                // It has vanished.
-                Ok(()) | Err(Errno::ENOENT) => {}
-                failed => result = failed,
-            }
-        });
-    if is_complete { result } else { result.and(Err(Errno::EACCES)) }
 }
 
 /// Why the file of an object cannot be opened.

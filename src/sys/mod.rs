@@ -26,6 +26,7 @@ mod name_watch;
 mod namespace;
 mod notify;
 mod object;
+mod open_watch;
 mod parallel;
 mod process;
 mod procmap;
@@ -58,11 +59,12 @@ pub(crate) use nix::sched::CloneFlags;
 pub(crate) use nix::unistd::{read, write};
 pub(crate) use notify::{Call, Listener, is_pending, listen, receive, respond_continue};
 pub(crate) use object::{
-    FileSystem, OpenWatch, Opening, cache_state, check_file_access, create_unnamed, descriptor_path, each_name,
-    errno_of, file_system, holds_write_lease, is_path_descriptor, link_target, link_unnamed, lock_file, mount_id,
-    open_directory, open_directory_below, open_referred, open_subdirectory, refer_below, refer_through, refer_to,
-    rename_entry, reserve, seals, stat_entry, stat_file, stat_link, stat_link_locally, take_write_lease, unlink_entry,
+    FileSystem, Opening, cache_state, check_file_access, create_unnamed, descriptor_path, each_name, errno_of,
+    file_system, holds_write_lease, is_path_descriptor, link_target, link_unnamed, lock_file, mount_id, open_directory,
+    open_directory_below, open_referred, open_subdirectory, refer_below, refer_through, refer_to, rename_entry,
+    reserve, seals, stat_entry, stat_file, stat_link, stat_link_locally, take_write_lease, unlink_entry,
 };
+pub(crate) use open_watch::{FileWatch, OpenWatch};
 pub(crate) use parallel::in_parallel;
 pub(crate) use process::{
     FirstPriority, answer_and_close, close_inherited, compare_descriptors, compare_memory, exited_child, is_unreaped,

@@ -1,10 +1,8 @@
 //! The files of POSIX shared memory: directories, attributes, the write lease, residency.
 
-use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
-use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -15,10 +13,9 @@ use nix::sys::statfs::{HUGETLBFS_MAGIC, TMPFS_MAGIC, fstatfs};
 use nix::unistd::{AccessFlags, faccessat};
 use rustix::fs::{
     self, AtFlags, Dir, Mode, OFlags, RenameFlags, ResolveFlags, StatVfs, Statx, StatxAttributes, StatxFlags,
-    StatxTimestamp, inotify,
+    StatxTimestamp,
 };
 
-use super::SysError;
 use super::kernel::{Cachestat, CachestatRange, SYS_CACHESTAT};
 use crate::model::{Device, FileId, FileStat, FileTime, Seal};
 
@@ -334,43 +331,6 @@ fn ignore_lease_breaks() -> Result<(), Errno> {
     static IGNORED: OnceLock<Result<(), Errno>> = OnceLock::new();
     // SAFETY: no handler runs for an ignored signal.
     *IGNORED.get_or_init(|| unsafe { signal(Signal::SIGIO, SigHandler::SigIgn) }.map(drop))
-}
-
-/// The names in a directory that processes open.
-#[derive(Debug)]
-pub(crate) struct OpenWatch(OwnedFd);
-
-impl OpenWatch {
-    /// Starts to watch a directory (inotify(7)), regardless of the mount through which a process opens its files.
-    pub(crate) fn new(directory: BorrowedFd<'_>) -> Result<Self, SysError> {
-        let failed = |call| move |error| SysError { errno: errno(error), call };
-        let flags = inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK;
-        let watch = inotify::init(flags).map_err(failed("inotify_init1"))?;
-        let path = descriptor_path(directory);
-        inotify::add_watch(&watch, path, inotify::WatchFlags::OPEN).map_err(failed("inotify_add_watch"))?;
-        Ok(Self(watch))
-    }
-
-    /// Adds the names that were opened since the last call; returns false if some were missed.
-    pub(crate) fn read(&self, opened: &mut HashSet<OsString>) -> bool {
-        let mut buffer = [MaybeUninit::uninit(); 16 << 10];
-        let mut reader = inotify::Reader::new(&self.0, &mut buffer);
-        loop {
-            match reader.next() {
-                Ok(event) if event.events().contains(inotify::ReadFlags::QUEUE_OVERFLOW) => return false,
-                Ok(event) => {
-                    opened.extend(event.file_name().map(|name| OsStr::from_bytes(name.to_bytes()).to_owned()));
-                }
-                Err(error) => return error == rustix::io::Errno::AGAIN,
-            }
-        }
-    }
-}
-
-impl AsFd for OpenWatch {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
 }
 
 /// Returns the resident and swapped bytes of a part of a file, or of all of it if the length is 0 (cachestat(2), Linux

@@ -40,6 +40,7 @@ pub(crate) const LAYERS: &[(&[&str], &[&str])] = &[
             "postgres",
             "family",
             "objects",
+            "leases",
             "posix_usage",
             "identify",
             "shmem",

@@ -18,6 +18,7 @@ mod makers;
 mod monitor;
 mod no_lease;
 mod once;
+mod opened;
 mod prune;
 mod rm;
 mod seals;
