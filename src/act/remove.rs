@@ -252,6 +252,8 @@ fn remove_now(system: &System, id: ShmId) -> Result<Outcome, Error> {
     // A process may have attached or detached in the meantime: whether the segment still exists decides.
     match sys::stat(id) {
         Err(SysError { errno: Errno::EINVAL | Errno::EIDRM, .. }) => Ok(Outcome::Destroyed),
+        // Another segment has the id by now.
+        Ok(now) if !now.is_marked() => Ok(Outcome::Destroyed),
         Ok(_) | Err(SysError { errno: Errno::EACCES, .. }) => Ok(Outcome::Marked),
         Err(error) => {
             let message = format!("removed segment {id}, but cannot determine whether it is still attached");

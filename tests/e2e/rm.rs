@@ -4,14 +4,16 @@ mod exiting;
 mod from;
 
 use expect_test::expect;
+use nix::libc;
 use serde_json::json;
 
 use crate::actor::Actor;
-use crate::fixtures::{assert_fields, ids};
+use crate::fixtures::{assert_fields, ids, set_next_id};
 use crate::holder::Holder;
 use crate::oracle;
 use crate::redact::Redaction;
 use crate::support::{NOBODY, finish, run, shmadm_as};
+use crate::vanish::Stopped;
 
 #[apply(test)]
 fn a_private_segment_has_no_key_to_free() {
@@ -22,6 +24,18 @@ fn a_private_segment_has_no_key_to_free() {
         ran.stderr,
         "warning: marked segment 0 (4 KiB) for destruction: its memory is freed at the last detach\n"
     );
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn a_destroyed_segment_whose_id_another_has_by_now_is_not_marked() {
+    let id = oracle::create(0, 4096, 0o600);
+    let stopped = Stopped::before(1, |call| call.is_shmctl(libc::IPC_RMID), &["rm", &id.to_string()]);
+    stopped.calls_until(|call| call.is_shmctl(libc::IPC_STAT));
+    set_next_id(id);
+    assert_eq!(oracle::create(0, 8192, 0o600), id);
+    stopped.go_on().exits(0).says(&format!("\nremoved segment {id} (4 KiB)\n"));
+    assert_eq!(ids(), [id]);
 }
 
 #[apply(test)]
