@@ -5,13 +5,15 @@ mod out;
 mod progress;
 mod screen;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, IsTerminal, StderrLock, Write};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
 
 use anstyle::{AnsiColor, Style};
 
 use crate::error::{Error, Hint};
+use crate::model::escape_invalid_utf8;
 use crate::render::{escape, wrap, wrap_lines, write_error_json};
 
 use hints::HintContext;
@@ -155,10 +157,13 @@ impl Ui {
         self.write(|out| writeln!(out, "{line}"))
     }
 
-    /// Prints a value that a script may read: as it is, or escaped on a terminal.
-    pub(crate) fn print_value(&mut self, value: &str) -> Result<(), Error> {
-        let value = if self.is_terminal() { escape(value) } else { value.into() };
-        self.write(|out| writeln!(out, "{value}"))
+    /// Prints a value that a script may read: its bytes, or escaped on a terminal.
+    pub(crate) fn print_value(&mut self, value: &OsStr) -> Result<(), Error> {
+        if self.is_terminal() {
+            let value = escape_invalid_utf8(value.as_bytes());
+            return self.write(|out| writeln!(out, "{}", escape(&value)));
+        }
+        self.write(|out| out.write_all(&[value.as_bytes(), b"\n"].concat()))
     }
 
     pub(crate) fn write<T>(&mut self, write: impl FnOnce(&mut Out) -> io::Result<T>) -> Result<T, Error> {

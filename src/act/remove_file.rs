@@ -105,11 +105,11 @@ fn would_remove(system: &System, seen: &Object, force: bool) -> Result<Result<Re
     Ok(Ok(Removed::name(is_used, evidence)))
 }
 
-/// Fails if the caller may not remove the name of an object from its directory.
+/// Fails if the caller may not remove the name of an object from its directory, or if the object is immutable.
 pub(super) fn check_directory(system: &System, seen: &Object) -> Result<(), Error> {
     let directory = system.objects()?;
     let errno = match sys::check_file_access(directory.as_fd(), false) {
-        Ok(()) if may_unlink(directory, seen.posix(), system) => return Ok(()),
+        Ok(()) if may_unlink(directory, seen.posix(), system) && !seen.posix().stat.is_protected => return Ok(()),
         Ok(()) => Errno::EPERM,
         Err(errno) => errno,
     };

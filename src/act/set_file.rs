@@ -99,7 +99,12 @@ fn open_to_resize(
     let length = i64::try_from(size).map_err(too_large)?;
     let now = sys::stat_file(file).map_err(|errno| failed(system, seen, errno, "statx"))?;
     let shrinks = size < now.size;
-    let leased = if shrinks && !force { open_unused(system, seen, file, size)? } else { None };
+    // If a seal forbids it, so does the kernel, with or without users.
+    let is_sealed = || {
+        let opened = sys::open_referred(file, Opening::InspectNow);
+        opened.is_ok_and(|opened| seal_cause(opened.as_fd(), &[Seal::Shrink]).is_some())
+    };
+    let leased = if shrinks && !force && !is_sealed() { open_unused(system, seen, file, size)? } else { None };
     let denied = |errno| cannot_open(system, seen, "change", OpenError::Call(errno));
     let file = leased.map_or_else(|| sys::open_referred(file, Opening::Write).map_err(denied), Ok)?;
     Ok(Resize { file, size, length, seal: if shrinks { Seal::Shrink } else { Seal::Grow } })

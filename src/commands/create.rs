@@ -229,7 +229,7 @@ fn create_object(
     if context.json() {
         context.report(&CreatedObject { dry_run, created, object: Some(&object) })?;
     } else if !dry_run {
-        context.ui.print_value(&name.to_string())?;
+        context.ui.print_value(&name.argument())?;
     }
     Ok(Exit::Done)
 }

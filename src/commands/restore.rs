@@ -283,7 +283,7 @@ fn restore_object(
     if context.json() {
         context.report(&Restored { object: &object })?;
     } else {
-        context.ui.print_value(&new.name.to_string())?;
+        context.ui.print_value(&new.name.argument())?;
     }
     Ok(Exit::Done)
 }

@@ -1,5 +1,6 @@
 //! Names and files that another user can put into the directory of POSIX objects.
 
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
 use serde_json::json;
@@ -14,7 +15,7 @@ use crate::terminal::{WIDE, on_terminal};
 fn hostile_entries_break_no_output() {
     let names: [&[u8]; 4] = [b"a\n\x1b[2Jb\t\"'\\", b"\xff\xfe", &[b'x'; 255], " \u{202e}".as_bytes()];
     for name in names {
-        std::fs::write(std::path::Path::new("/dev/shm").join(std::ffi::OsStr::from_bytes(name)), "").unwrap();
+        std::fs::write(std::path::Path::new("/dev/shm").join(OsStr::from_bytes(name)), "").unwrap();
     }
     create("sem.trap", 0);
     create("tebibyte", 1 << 40);
@@ -55,4 +56,6 @@ fn reports_on_one_object_escape_its_name() {
     let lines = run(["create", name, "--dry-run"]).exits(0).stdout;
     assert_eq!(lines.lines().count(), 1, "no line is forged: {lines:?}");
     assert_eq!(run(["create", name]).exits(0).stdout, format!("{name}\n"), "a script gets the name itself");
+    let name = OsStr::from_bytes(b"/x\xfe");
+    assert_eq!(shmadm().arg("create").arg(name).output().unwrap().stdout, b"/x\xfe\n");
 }

@@ -1,6 +1,6 @@
 //! `rm` of POSIX objects: nothing that a process uses is lost.
 
-use std::fs::Permissions;
+use std::fs::{File, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::process::{Command, Stdio};
 
@@ -302,5 +302,11 @@ fn an_immutable_object_is_the_cause() {
     for command in [&["rm", "/x"][..], &["write", "/x", "text"], &["set", "/x", "--mode", "640"]] {
         run(command).exits(4).says("(EPERM, ").says(cause);
     }
+    for dry_run in [&["rm", "-n", "/x"][..], &["prune", "-n", "--older-than", "0", "--unattached"]] {
+        run(dry_run).exits(4).says("would fail: cannot remove object /x: not permitted\n").says(cause);
+    }
+    let user = File::open(&path).unwrap();
+    assert!(!run(["rm", "/x"]).exits(5).says("immutable").stderr.contains("--force"));
+    drop(user);
     assert!(Command::new("chattr").args(["-i", &path]).status().unwrap().success());
 }

@@ -66,6 +66,7 @@ fn the_seals_of_a_memfd_are_shown() {
 fn a_seal_is_the_cause_of_a_denial() {
     for (seals, command, cause) in [
         (SealFlags::SHRINK, &["set", "--size=100", "--force"][..], "its seal F_SEAL_SHRINK forbids it"),
+        (SealFlags::SHRINK, &["set", "--size=100"], "its seal F_SEAL_SHRINK forbids it"),
         (SealFlags::GROW | SealFlags::SHRINK, &["set", "--size=8K"], "its seal F_SEAL_GROW forbids it"),
         (SealFlags::EXEC, &["set", "--mode=600"], "its seal F_SEAL_EXEC forbids it"),
         (SealFlags::WRITE, &["write", "--hex=00"], "its seal F_SEAL_WRITE forbids it"),
