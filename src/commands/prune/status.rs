@@ -3,7 +3,7 @@
 use super::{PruneArgs, describe_with_namespace};
 use crate::act::{aside_name, restore_aside};
 use crate::commands::Context;
-use crate::error::Errno;
+use crate::error::{Errno, Hint, shmadm};
 use crate::model::{Ident, Object, counted, enumerate, first_names};
 use crate::render::Skipped;
 
@@ -20,12 +20,16 @@ pub(super) fn restore_names(args: &PruneArgs, context: &mut Context) {
             // Another process has restored it.
             Err(Errno::ENOENT) => {}
             Err(errno) => {
-                let aside = aside_name(&name).map(|aside| format!("; its name is still {aside}")).unwrap_or_default();
+                let aside = aside_name(&name);
+                let still = aside.as_ref().map(|aside| format!("; its name is still {aside}")).unwrap_or_default();
                 let reason = match errno {
                     Errno::EEXIST => "another object has this name now".to_owned(),
                     errno => format!("{} ({errno:?}, renameat2)", errno.desc()),
                 };
-                context.ui.warning(&format!("cannot restore {ident}: {reason}{aside}"));
+                context.ui.warning(&format!("cannot restore {ident}: {reason}{still}"));
+                if let (Errno::EEXIST, Some(aside)) = (errno, aside) {
+                    context.ui.suggest(Hint::new("finish its removal", shmadm("rm").arg(Ident::Name(aside).typed())));
+                }
             }
         }
     }

@@ -117,7 +117,8 @@ fn an_object_left_aside_whose_name_exists_is_an_object_like_any_other() {
     create(".shmadm-aside=x", 4096);
     create("x", 8192);
     let problem = "cannot restore object /x: another object has this name now; its name is still /.shmadm-aside=x\n";
-    run(["prune", "--posix", "--dry-run"]).exits(0).says(problem);
+    let hint = "hint: finish its removal: `shmadm rm /.shmadm-aside=x`\n";
+    run(["prune", "--posix", "--dry-run"]).exits(0).says(problem).says(hint);
     for options in [&["--name", "nomatch"][..], &["--exclude", "/.shmadm-aside=x"], &["--older-than", "1h"], &[]] {
         run([&["prune", "--posix", "--yes"], options].concat()).exits(0).says(problem);
         assert_eq!(names(), [".shmadm-aside=x", "x"]);
