@@ -107,6 +107,8 @@ named! {
         /// Their processes are exiting: they are being killed, or have released their memory maps.
         Exiting = "exiting",
         Unknown = "unknown",
+        /// /proc belongs to another pid namespace, so it is unknown where their processes are.
+        ForeignProc = "unknown",
     }
 }
 
@@ -127,6 +129,7 @@ impl Hidden {
         let which = match self.reason {
             HiddenBy::Permission => "that you are not permitted to inspect",
             HiddenBy::PidNamespace => "outside this pid namespace",
+            HiddenBy::ForeignProc => "that cannot be found (/proc belongs to another pid namespace)",
             HiddenBy::InFlight => "that attached or detached meanwhile",
             HiddenBy::Exiting => return format!("{} (exiting)", self.pids()),
             HiddenBy::Unknown if self.count == 1 => "that was not found",
@@ -143,6 +146,7 @@ impl Hidden {
         let clause = match self.reason {
             HiddenBy::Permission => "you are not permitted to inspect some processes",
             HiddenBy::PidNamespace => "processes outside this pid namespace are not visible",
+            HiddenBy::ForeignProc => "/proc belongs to another pid namespace",
             HiddenBy::InFlight => "a process attached or detached during the search",
             HiddenBy::Exiting => return self.exiting(),
             HiddenBy::Unknown if self.pids.is_some() => {

@@ -350,6 +350,7 @@ impl FileUsers {
         let why = |reason: &HiddenBy| match reason {
             HiddenBy::PidNamespace => "processes outside this pid namespace are not visible",
             HiddenBy::InFlight if self.was_opened => "a process opened it during the search",
+            HiddenBy::ForeignProc => "/proc belongs to another pid namespace",
             HiddenBy::InFlight => "a Unix socket has descriptors queued, or an io_uring has files registered",
             HiddenBy::Unknown => "the kernel does not show it",
             HiddenBy::Permission => "you are not permitted to inspect some processes",

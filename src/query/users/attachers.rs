@@ -21,7 +21,7 @@ use std::time::Duration;
 use nix::time::{ClockId, clock_gettime};
 
 use super::matcher::Matcher;
-use super::scan::{MappingFilter, ScanResult, inode_of, scan, scan_all, scan_only, some_busy};
+use super::scan::{MappingFilter, ScanResult, hidden_by_proc, inode_of, scan, scan_all, scan_only, some_busy};
 use crate::model::{Hidden, HiddenBy, Key, Needs, Object, SegmentUsers, ShmId, Stamp, SysV};
 use crate::procfs::{self, ProcError};
 use crate::query::failure::QueryError;
@@ -149,8 +149,7 @@ fn add(system: &System, segments: &mut [Object], search: Search) -> Result<Vec<(
     if pending.is_empty() && !strays {
         return Ok(Vec::new());
     }
-    if !system.proc_shows_own_pids() {
-        let reason = if system.has_proc() { HiddenBy::PidNamespace } else { HiddenBy::Unknown };
+    if let Some(reason) = hidden_by_proc(system) {
         for index in pending {
             let hidden = vec![Hidden { reason, count: segments[index].sysv().nattch, pids: None }];
             segments[index].attachers = Some(Arc::new(SegmentUsers { list: Vec::new(), hidden }));

@@ -16,7 +16,7 @@ use nix::errno::Errno;
 
 use super::descriptors::{Table, can_hold_files, each_table};
 use super::found_files::{ObjectScan, OpenFileSystem, UnlinkedFacts, UnlinkedFile};
-use super::scan::PROCESSES_PER_THREAD;
+use super::scan::{PROCESSES_PER_THREAD, hidden_by_proc};
 use super::threads::{mappings_of_process, namespace_of, read_maps};
 use crate::model::{
     DELETED, Device, FileId, FileMapping, FileStat, FileType, FileUser, FileUsers, HiddenBy, How, Needs, SEGMENT_NAME,
@@ -96,7 +96,7 @@ pub(crate) fn scan_objects(
         scan.hidden.push(HiddenBy::Permission);
     }
     if !system.is_in_initial_pid_namespace() {
-        scan.hidden.push(HiddenBy::PidNamespace);
+        scan.hidden.push(hidden_by_proc(system).unwrap_or(HiddenBy::PidNamespace));
     }
     Ok(scan)
 }

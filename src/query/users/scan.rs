@@ -16,7 +16,7 @@ use std::path::Path;
 
 use super::origin::Origin;
 use super::threads::{mappings_of_process, namespace_of, read_maps, with_any_thread};
-use crate::model::{Device, Mapping, ShmId};
+use crate::model::{Device, HiddenBy, Mapping, ShmId};
 use crate::procfs::{self, ProcError};
 use crate::query::host::{System, can_inspect_all};
 use crate::sys;
@@ -116,6 +116,12 @@ impl ScanResult {
         pids.sort_unstable();
         pids
     }
+}
+
+/// Returns why /proc does not show the processes of this pid namespace; `None` if it shows them.
+pub(super) fn hidden_by_proc(system: &System) -> Option<HiddenBy> {
+    let reason = || if system.has_proc() { HiddenBy::ForeignProc } else { HiddenBy::Unknown };
+    (!system.proc_shows_own_pids()).then(reason)
 }
 
 /// Returns whether a process, or one of its threads, is in an IPC namespace.

@@ -157,7 +157,7 @@ fn an_object_whose_family_cannot_be_judged_is_kept() {
     without_leases(&["rm", "/PostgreSQL.2"])
         .exits(5)
         .says("it is kept while other objects of postgresql are in use")
-        .says("cannot determine whether object /PostgreSQL.1 is in use: processes outside this pid namespace ");
+        .says("cannot determine whether object /PostgreSQL.1 is in use: /proc belongs to another pid namespace");
     without_leases(&ALL).exits(0);
     assert_eq!(state(&mut inside_pid_namespace(&["list"])), "unknown");
     assert_eq!(names(), ["PostgreSQL.1", "PostgreSQL.2"]);

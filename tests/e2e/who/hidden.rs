@@ -9,7 +9,7 @@ use crate::actor::Actor;
 use crate::holder::Holder;
 use crate::oracle;
 use crate::sandbox::{with_empty_proc, with_new_pid_namespace};
-use crate::support::{NOBODY, finish, shmadm, shmadm_as};
+use crate::support::{NOBODY, Ran, finish, shmadm, shmadm_as};
 use crate::who::{pids, who};
 
 #[apply(test)]
@@ -83,13 +83,32 @@ fn one_warning_covers_all_segments() {
     assert_eq!(ran.stderr, warning);
 }
 
+/// Runs a command of a shell in a new pid namespace, with the program as `$0`.
+fn in_new_pid_namespace(script: &str) -> Ran {
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", &format!("{script}; exit $?"), env!("CARGO_BIN_EXE_shmadm")]);
+    finish(with_new_pid_namespace(&mut command))
+}
+
 #[apply(test)]
+fn with_the_proc_of_another_pid_namespace_the_reason_is_unknown() {
+    let id = oracle::create(7, 4096, 0o600);
+    let _attached = oracle::Attached::new(id);
+    let ran = in_new_pid_namespace("\"$0\" who 0x7 --json").exits(0);
+    let report = &ran.json()["segments"][0];
+    assert_eq!(report["hidden"], json!([{"reason": "unknown", "count": 1, "pids": null}]), "{report}");
+    ran.says("cannot be seen: /proc belongs to another pid namespace (unknown)\n");
+    let unknown = "kept 1: 1 attached by a process that cannot be found (/proc belongs to another pid namespace)\n";
+    in_new_pid_namespace("\"$0\" prune --sysv --older-than 0s --dry-run").exits(0).says(unknown);
+}
+
+#[apply(test)]
+#[requires(Root)]
 fn processes_outside_the_pid_namespace_are_counted() {
     let id = oracle::create(7, 4096, 0o600);
     let _attached = oracle::Attached::new(id);
-    let mut command = Command::new("/bin/sh");
-    command.args(["-c", "\"$0\" who 0x7 --json; exit $?", env!("CARGO_BIN_EXE_shmadm")]);
-    let ran = finish(with_new_pid_namespace(&mut command)).exits(0);
+    let mounted = "mount -t proc proc /proc && exec \"$0\" who 0x7 --json";
+    let ran = in_new_pid_namespace(&format!("unshare --mount sh -c '{mounted}' \"$0\"")).exits(0);
     let report = &ran.json()["segments"][0];
     assert_eq!(report["hidden"], json!([{"reason": "pid-namespace", "count": 1, "pids": null}]), "{report}");
 }
