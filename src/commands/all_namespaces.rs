@@ -49,6 +49,9 @@ impl Survey {
     }
 }
 
+/// The processes whose number is unknown.
+pub(super) const HIDDEN_PROCESSES: &str = "processes that /proc hides (mount option hidepid)";
+
 /// Answers from all namespaces.
 #[derive(Debug)]
 pub(crate) struct Answers<T> {
@@ -70,7 +73,8 @@ pub(crate) fn ask_all<T: Send>(
     ask_through_worker: impl Fn(&System, &Namespace) -> Result<T, Error>,
 ) -> Result<Answers<T>, Error> {
     let Census { namespaces, inaccessible } = census(&context.system)?;
-    let mut answers = Answers { here: None, there: Vec::new(), via_worker: Vec::new(), is_complete: inaccessible == 0 };
+    let mut answers =
+        Answers { here: None, there: Vec::new(), via_worker: Vec::new(), is_complete: inaccessible == Some(0) };
     let here = context.system.namespace();
     if !namespaces.iter().any(|namespace| Some(namespace.number) == here) {
         context.ui.warning(
@@ -109,10 +113,10 @@ pub(crate) fn ask_all<T: Send>(
     Ok(answers)
 }
 
-/// Warns about processes whose namespaces cannot be read.
-fn warn_of_inaccessible(context: &mut Context, count: u64, namespace: &str, more: &str) {
-    if count > 0 && !can_inspect_all(&context.system) {
-        let processes = counted(count, "process");
+/// Warns about processes whose namespaces cannot be read; `count` is `None` if /proc hides some.
+fn warn_of_inaccessible(context: &mut Context, count: Option<u64>, namespace: &str, more: &str) {
+    if count != Some(0) && !can_inspect_all(&context.system) {
+        let processes = count.map_or_else(|| HIDDEN_PROCESSES.to_owned(), |count| counted(count, "process"));
         let message = format!("cannot determine the {namespace} of {processes}: there may be {more} than are shown");
         context.ui.warning(&message);
         context.ui.hint(Hint::run_as_root());
@@ -124,7 +128,7 @@ fn warn_of_inaccessible(context: &mut Context, count: u64, namespace: &str, more
 /// whether every one was opened, as far as is known.
 pub(crate) fn all_instances(context: &mut Context, with_segments: bool) -> Result<(Vec<ObjectDirectory>, bool), Error> {
     let Instances { directories, failed, inaccessible } = instances(&context.system)?;
-    let is_complete = failed.is_empty() && inaccessible == 0;
+    let is_complete = failed.is_empty() && inaccessible == Some(0);
     for (pid, error) in failed {
         let error = Error::from(error);
         context.ui.warning(&format!("objects omitted: {error} (pid {pid})"));
@@ -159,7 +163,7 @@ pub(crate) fn why_unreachable(census: &Census, number: u64) -> Option<String> {
         return None;
     }
     Some(match census.inaccessible {
-        0 => format!("IPC namespace {number} no longer has a process"),
+        Some(0) => format!("IPC namespace {number} no longer has a process"),
         _ => "no visible process is in that namespace, and you are not permitted to inspect some processes".to_owned(),
     })
 }

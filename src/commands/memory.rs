@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::all_namespaces::{Survey, survey};
+use super::all_namespaces::{HIDDEN_PROCESSES, Survey, survey};
 use super::{Context, usage_error};
 use crate::error::{Error, Kind, again, shmadm};
 use crate::model::{
@@ -302,6 +302,9 @@ fn open_by<'a>(holdings: impl IntoIterator<Item = &'a Holding>, is_one: impl Fn(
 }
 
 fn explain(Possible { reason, count }: Possible) -> Option<String> {
+    if count.is_none() && reason == Unseen::Permission {
+        return Some(HIDDEN_PROCESSES.to_owned());
+    }
     let count = count.unwrap_or_default();
     Some(match reason {
         Unseen::InFlight if count == 1 => "files held by 1 socket or io_uring".to_owned(),

@@ -221,7 +221,7 @@ fn check_namespace(
         && let Some(why) = why_unreachable(census, ns)
     {
         return Err(match census.inaccessible {
-            0 => Error::new(Kind::NotFound, format!("cannot find {ident}")).target(argument).cause(why),
+            Some(0) => Error::new(Kind::NotFound, format!("cannot find {ident}")).target(argument).cause(why),
             _ => in_another().cause(why),
         });
     }

@@ -70,10 +70,12 @@ fn failed_read(message: impl Into<String>, error: ProcError) -> Error {
 
 /// Returns the error for a process whose mappings cannot be read, with its pid.
 pub(crate) fn cannot_inspect(system: &System, (pid, error): (i32, ProcError)) -> (String, Error) {
-    let error = match failed_read(format!("cannot inspect process {pid}"), error) {
-        Error { source: Some(SysError { errno: Errno::ENOENT, .. }), .. } => {
-            Error::new(Kind::NotFound, format!("cannot find process {pid}"))
-        }
+    let message = format!("cannot inspect process {pid}");
+    let error = match failed_read(&*message, error) {
+        Error { source: Some(SysError { errno: Errno::ENOENT, .. }), .. } => match system.why_hidden(pid) {
+            Some(why) => Error::new(Kind::Permission, message).cause(why).with(Hint::run_as_root()),
+            None => Error::new(Kind::NotFound, format!("cannot find process {pid}")),
+        },
         error if error.kind == Kind::Permission => {
             let why = match system.effective_uid(pid) {
                 Some(uid) if !system.is_caller(uid) => format!("it is a process of user {}", system.user(uid)),

@@ -180,7 +180,7 @@ fn missing_by_id(system: &System, file: FileId) -> Error {
         Some((pid, name)) => Error { hints: Vec::new(), ..error }
             .cause(format!("it is {} in the /dev/shm of pid {pid}", Ident::Name(name)))
             .hint("use that /dev/shm", again("--ns").arg(pid.to_string()).without(&["dir"])),
-        None if instances.inaccessible > 0 => {
+        None if instances.inaccessible != Some(0) => {
             error.also("it may be in the /dev/shm of a process that you are not permitted to inspect")
         }
         None => error,

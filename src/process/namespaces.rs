@@ -150,6 +150,10 @@ fn open(system: &System, name: &NamespaceName, text: &str) -> Result<File, Error
             failed(&error, format!("cannot open the namespace {text}"), cause)
         }),
         NamespaceName::Pid(pid) => open_by_pid(system, *pid).map_err(|error| {
+            if let Some(cause) = system.why_hidden(*pid) {
+                let message = format!("cannot enter the IPC namespace of process {pid}");
+                return Error::new(Kind::Permission, message).target(text).cause(cause).with(Hint::run_as_root());
+            }
             let cause = match error.kind() {
                 ErrorKind::NotFound => "no such process in this /proc",
                 ErrorKind::PermissionDenied if can_inspect_all(system) => {
@@ -179,14 +183,16 @@ fn open(system: &System, name: &NamespaceName, text: &str) -> Result<File, Error
                         ));
                 }
                 let (kind, cause) = match census.inaccessible {
-                    0 => (Kind::Failed, "no process is in this namespace, and it is not mounted anywhere".to_owned()),
+                    Some(0) => {
+                        (Kind::Failed, "no process is in this namespace, and it is not mounted anywhere".to_owned())
+                    }
                     closed => {
-                        let processes = counted(closed, "process");
-                        let cause = format!(
-                            "no visible process is in this namespace or has it mounted, and you are not permitted to \
-                             inspect {processes}"
-                        );
-                        (Kind::Permission, cause)
+                        let why = match closed {
+                            Some(count) => format!("you are not permitted to inspect {}", counted(count, "process")),
+                            None => "/proc hides processes (mount option hidepid)".to_owned(),
+                        };
+                        let seen = "no visible process is in this namespace or has it mounted";
+                        (Kind::Permission, format!("{seen}, and {why}"))
                     }
                 };
                 return Err(Error::new(kind, message).target(text).cause(cause));

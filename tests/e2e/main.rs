@@ -32,6 +32,7 @@ mod filters;
 mod fixtures;
 mod former_key;
 mod guard;
+mod hidepid;
 mod hints;
 mod holder;
 mod huge;

@@ -88,20 +88,18 @@ pub(super) fn cannot_seize(system: &System, pid: i32, failure: SysError) -> Erro
         return error.cause("it is a kernel thread");
     }
     let may_trace_all = can_inspect_all(system);
-    match (scope(system), system.effective_uid_now(pid)) {
-        (3, _) => error.cause(NO_TRACING),
-        (_, Some(user)) if !may_trace_all && user != system.uid() => {
+    match (scope(system), system.effective_uid_now(pid), system.why_hidden(pid)) {
+        (3, ..) => error.cause(NO_TRACING),
+        (_, Some(user), _) if !may_trace_all && user != system.uid() => {
             requires_root(error, &format!("it belongs to user {}, which requires CAP_SYS_PTRACE", system.user(user)))
         }
-        (_, None) if !may_trace_all && system.hides_processes() => {
-            requires_root(error, "/proc hides it (mount option hidepid): it belongs to another user or is not dumpable")
-        }
-        (2, _) if !may_trace_all => requires_root(error, PRIVILEGED_TRACING),
-        (1, _) if !may_trace_all => {
+        (_, _, Some(why)) if !may_trace_all => requires_root(error, why),
+        (2, ..) if !may_trace_all => requires_root(error, PRIVILEGED_TRACING),
+        (1, ..) if !may_trace_all => {
             requires_root(error, "kernel.yama.ptrace_scope is 1: without CAP_SYS_PTRACE only descendants can be traced")
                 .hint("allow it for all processes of a user", sysctl("kernel.yama.ptrace_scope", 0))
         }
-        (_, Some(user)) if !may_trace_all && is_not_dumpable(proc, pid, user) => requires_root(
+        (_, Some(user), _) if !may_trace_all && is_not_dumpable(proc, pid, user) => requires_root(
             error,
             "it is not dumpable: it has changed its user, has capabilities, or may not read its own program",
         ),

@@ -20,14 +20,14 @@ pub(crate) struct Instances {
     pub(crate) directories: Vec<ObjectDirectory>,
     /// Why others could not be opened, each with a process that has it.
     pub(crate) failed: Vec<(i32, QueryError)>,
-    /// The number of processes whose mount namespace the caller is not permitted to enter.
-    pub(crate) inaccessible: u64,
+    /// The number of processes whose mount namespace the caller is not permitted to enter; `None` if /proc hides some.
+    pub(crate) inaccessible: Option<u64>,
 }
 
 pub(crate) fn instances(system: &System) -> Result<Instances, QueryError> {
     let proc = system.proc();
     let views = system.mount_views()?;
-    let mut found = Instances { inaccessible: views.inaccessible, ..Instances::default() };
+    let mut found = Instances { inaccessible: system.inaccessible(views.inaccessible), ..Instances::default() };
     // Without a /dev/shm, the caller has no objects.
     found.directories.extend(system.open_objects(Path::new(DEV_SHM)).ok());
     let mut devices: HashSet<Device> = found.directories.iter().map(|directory| directory.device).collect();

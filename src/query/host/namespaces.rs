@@ -43,8 +43,8 @@ pub(crate) struct Namespace {
 pub(crate) struct Census {
     /// Sorted by number.
     pub(crate) namespaces: Vec<Namespace>,
-    /// The number of processes whose namespace the caller is not permitted to read.
-    pub(crate) inaccessible: u64,
+    /// The number of processes whose namespace the caller is not permitted to read; `None` if /proc hides some.
+    pub(crate) inaccessible: Option<u64>,
 }
 
 impl Namespace {
@@ -153,7 +153,7 @@ pub(crate) fn census(system: &System) -> Result<Census, QueryError> {
             namespace.container = namespace.members.first().and_then(|member| container_of(proc, member));
         }
     }
-    Ok(Census { namespaces, inaccessible })
+    Ok(Census { namespaces, inaccessible: system.inaccessible(inaccessible) })
 }
 
 /// Returns the container or unit of this IPC namespace, judged by a process in it; cached.
@@ -265,6 +265,6 @@ mod tests {
         let Census { namespaces, inaccessible } = census(&System::at(proc.path().to_owned())).unwrap();
         let mut containers: Vec<_> = namespaces.into_iter().map(|found| (found.pid, found.container)).collect();
         containers.sort_unstable();
-        assert_eq!((containers, inaccessible), (vec![(Some(1), None), (Some(7), Some("x.service".into()))], 0));
+        assert_eq!((containers, inaccessible), (vec![(Some(1), None), (Some(7), Some("x.service".into()))], Some(0)));
     }
 }

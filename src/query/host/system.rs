@@ -219,7 +219,9 @@ impl System {
 
     /// Returns the effective uid of a process now; not cached.
     pub(crate) fn effective_uid_now(&self, pid: i32) -> Option<u32> {
-        procfs::effective_uid(&self.proc, pid).map(|uid| to_caller(&self.ids.users, uid))
+        // With hidepid=1 only the directory is readable. The kernel makes the effective user its owner.
+        let owner = || Some(std::fs::metadata(self.proc.join(pid.to_string())).ok()?.uid());
+        procfs::effective_uid(&self.proc, pid).or_else(owner).map(|uid| to_caller(&self.ids.users, uid))
     }
 
     pub(crate) fn is_in_group(&self, gid: u32) -> bool {
@@ -325,6 +327,19 @@ impl System {
     /// Returns whether /proc hides processes (mount option hidepid): process 1 always exists.
     pub(crate) fn hides_processes(&self) -> bool {
         !self.proc.join("1").exists()
+    }
+
+    /// Returns the number of processes that the caller may not inspect, of which `count` were found; `None` if /proc
+    /// hides others.
+    pub(crate) fn inaccessible(&self, count: u64) -> Option<u64> {
+        (!self.hides_processes()).then_some(count)
+    }
+
+    /// Returns why /proc does not show a process that is running, as a clause.
+    pub(crate) fn why_hidden(&self, pid: i32) -> Option<&'static str> {
+        let is_missing = self.proc_shows_own_pids() && !self.proc.join(pid.to_string()).exists();
+        (is_missing && self.process_status_now(pid).is_running())
+            .then_some("/proc hides it (mount option hidepid): it belongs to another user or is not dumpable")
     }
 
     /// Returns why /proc does not show the processes of this pid namespace, as a predicate; `None` if it shows them.

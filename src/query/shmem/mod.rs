@@ -72,7 +72,10 @@ pub(crate) fn survey_shmem(system: &System, each_file: bool) -> Result<ShmemSurv
     let unknown = |reason| Possible { reason, count: None };
     survey.possible = [
         some(Unseen::InFlight, scan.in_flight),
-        some(Unseen::Permission, scan.inaccessible.max(inaccessible)),
+        match system.inaccessible(scan.inaccessible.max(inaccessible)) {
+            Some(count) => some(Unseen::Permission, count),
+            None => Some(unknown(Unseen::Permission)),
+        },
         outside.then_some(unknown(Unseen::PidNamespace)),
         some(Unseen::HiddenMount, hidden.len() as u64),
         Some(unknown(Unseen::Kernel)),

@@ -92,7 +92,7 @@ pub(crate) fn scan_objects(
             }
         }
     }
-    if scan.inaccessible > 0 || system.hides_processes() {
+    if system.inaccessible(scan.inaccessible) != Some(0) {
         scan.hidden.push(HiddenBy::Permission);
     }
     if !system.is_in_initial_pid_namespace() {
