@@ -7,8 +7,9 @@ use nix::errno::Errno;
 
 use super::conflict::Requested;
 use super::existing::{exists, find_existing};
-use crate::error::{Error, Kind, again, sysctl};
-use crate::explain::{Attempt, explain, ftok_key};
+use super::plan::{creation_failure, expected_failure};
+use crate::error::{Error, Kind, Program, again, sysctl};
+use crate::explain::ftok_key;
 use crate::model::{Key, KeySpec, Mode, Needs, ShmId};
 use crate::query::{System, lookup, rmid_forced};
 use crate::sys::{self, CreateFlags, SysError};
@@ -135,8 +136,8 @@ pub(crate) fn create_with(
     let mut try_create = |key: Key| {
         let is_taken = || creation.exclusive && key != Key::PRIVATE && sys::find_key(key, 0).is_ok();
         // If the key is taken, shmget fails with EEXIST, which is the better error.
-        if !creation.held && rmid_forced(system) == Some(true) && !is_taken() {
-            return Err(destroyed_on_exit());
+        if is_destroyed_on_exit(system, creation) && !is_taken() {
+            return Err(destroyed_on_exit(expected_failure(system, creation, key)));
         }
         match shmget(key, size, flags)? {
             Ok(pending) => Ok(Some(Opened::New(pending))),
@@ -147,7 +148,7 @@ pub(crate) fn create_with(
                 Ok(None)
             }
             Err(error) if error.errno == Errno::EEXIST => Err(exists(system, key, creation, flags)),
-            Err(error) => Err(explain(system, &Attempt::Create { key, size, flags }, error)),
+            Err(error) => Err(creation_failure(system, creation, key, error)),
         }
     };
     // Another process may create the segment after it was not found, or remove it after shmget reported EEXIST.
@@ -169,9 +170,25 @@ pub(crate) fn create_with(
     Err(Error::new(Kind::Failed, message))
 }
 
-pub(super) fn destroyed_on_exit() -> Error {
-    Error::new(Kind::Refused, "cannot create a segment: it would be destroyed when this command exits")
-        .cause("kernel.shm_rmid_forced is 1: a segment that is not attached is destroyed when its creator exits")
-        .hint("keep a background holder attached", again("--hold"))
+pub(super) fn is_destroyed_on_exit(system: &System, creation: &Creation) -> bool {
+    !creation.held && rmid_forced(system) == Some(true)
+}
+
+/// Refuses to create a segment that would be destroyed. If creating it would fail anyway, that is the first cause.
+pub(super) fn destroyed_on_exit(failure: Option<Error>) -> Error {
+    let error = match failure {
+        Some(mut error) => {
+            let commands = error.hints.iter_mut().filter_map(|hint| hint.command.as_mut());
+            for command in commands.filter(|command| command.program == Program::Again) {
+                command.arguments.push("--hold".into());
+            }
+            // No call was made.
+            Error { source: None, ..error }
+        }
+        None => Error::new(Kind::Refused, "cannot create a segment: it would be destroyed when this command exits")
+            .hint("keep a background holder attached", again("--hold")),
+    };
+    error
+        .also("kernel.shm_rmid_forced is 1: a segment that is not attached is destroyed when its creator exits")
         .hint("disable the setting", sysctl("kernel.shm_rmid_forced", 0))
 }

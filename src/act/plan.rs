@@ -5,14 +5,13 @@
 
 use nix::errno::Errno;
 
-use super::create::{Creation, destroyed_on_exit};
+use super::create::{Creation, destroyed_on_exit, is_destroyed_on_exit};
 use super::existing::{exists, find_existing};
 use crate::error::{Error, Kind, program};
 use crate::explain::{Attempt, explain, explain_lock_limit, ftok_key};
 use crate::model::{Key, KeySpec, ShmId, Tally};
 use crate::query::{
     CAP_IPC_LOCK, Capability, System, capability, count, limits, lockable, may_exceed_lock_limit, memory_errnos,
-    rmid_forced,
 };
 use crate::sys::{self, CreateFlags, SysError};
 
@@ -46,7 +45,6 @@ fn predict(system: &System, creation: &Creation) -> Result<Plan, Error> {
         KeySpec::Key(key) => *key,
         KeySpec::Ftok(ftok) => ftok_key(ftok)?,
     };
-    let failed = |errno| explain(system, &Attempt::Create { key, size, flags }, SysError { errno, call: "shmget" });
     if key != Key::PRIVATE {
         if !creation.exclusive {
             if let Some(id) = find_existing(system, key, creation)? {
@@ -56,16 +54,27 @@ fn predict(system: &System, creation: &Creation) -> Result<Plan, Error> {
             return Err(exists(system, key, creation, flags));
         }
     }
-    if !creation.held && rmid_forced(system) == Some(true) {
-        return Err(destroyed_on_exit());
+    match expected_failure(system, creation, key) {
+        failure if is_destroyed_on_exit(system, creation) => Err(destroyed_on_exit(failure)),
+        Some(failure) => Err(failure),
+        None => Ok(Plan::Create(key, size)),
     }
-    if let Some(errno) = expected_errno(system, size, flags) {
-        return Err(failed(errno));
+}
+
+/// Returns the error with which creating a new segment, or locking it, would fail.
+pub(super) fn expected_failure(system: &System, creation: &Creation, key: Key) -> Option<Error> {
+    match expected_errno(system, creation.size(system), creation.flags()) {
+        Some(errno) => Some(creation_failure(system, creation, key, SysError { errno, call: "shmget" })),
+        None => lock_failure(system, creation),
     }
-    if creation.requested.lock {
-        check_lock(system, size, flags.huge.is_some())?;
-    }
-    Ok(Plan::Create(key, size))
+}
+
+/// Explains a failed shmget(2), and adds why the segment could not be locked either.
+pub(super) fn creation_failure(system: &System, creation: &Creation, key: Key, failure: SysError) -> Error {
+    let (size, flags) = (creation.size(system), creation.flags());
+    let error = explain(system, &Attempt::Create { key, size, flags }, failure);
+    let Some(Error { cause: Some(cause), hints, .. }) = lock_failure(system, creation) else { return error };
+    hints.into_iter().fold(error.also(&cause), Error::with)
 }
 
 /// Returns the errno with which shmget(2) would fail. What /proc or the kernel does not show is taken to be sufficient.
@@ -82,16 +91,18 @@ fn expected_errno(system: &System, size: u64, flags: CreateFlags) -> Option<Errn
     memory.or_else(|| (ids >= limits.shmmni).then_some(Errno::ENOSPC))
 }
 
-/// Fails if SHM_LOCK would. Of huge pages, it only sets the flag (`shmctl_do_lock` in linux/ipc/shm.c).
-fn check_lock(system: &System, size: u64, is_huge: bool) -> Result<(), Error> {
-    let limit = lockable(system);
+/// Returns the error with which SHM_LOCK would fail, if it is requested. Of huge pages, it only sets the flag
+/// (`shmctl_do_lock` in linux/ipc/shm.c).
+fn lock_failure(system: &System, creation: &Creation) -> Option<Error> {
+    if !creation.requested.lock {
+        return None;
+    }
+    let (size, limit) = (creation.size(system), lockable(system));
     let failed = |kind| Error::new(kind, "cannot lock the new segment");
     if limit == 0 && matches!(capability(system, CAP_IPC_LOCK), Capability::Missing | Capability::Ineffective) {
         let error = failed(Kind::Permission).cause("this user may not lock memory (RLIMIT_MEMLOCK is 0)");
-        return Err(error.hint("show the limit in KiB", program("ulimit -l")));
+        return Some(error.hint("show the limit in KiB", program("ulimit -l")));
     }
-    if is_huge || size <= limit || may_exceed_lock_limit(system) {
-        return Ok(());
-    }
-    Err(explain_lock_limit(system, failed(Kind::Failed), Some(size)))
+    let is_allowed = creation.huge.is_some() || size <= limit || may_exceed_lock_limit(system);
+    (!is_allowed).then(|| explain_lock_limit(system, failed(Kind::Failed), Some(size)))
 }

@@ -65,9 +65,11 @@ pub(crate) fn explain(system: &System, attempt: &Attempt, failure: SysError) -> 
 fn explain_create(system: &System, error: Error, size: u64, flags: CreateFlags, errno: Errno) -> Error {
     let Ok(limits) = limits(system) else { return error };
     let mut error = explain_creation(system, error, size, flags, errno, limits);
-    let exceeds_shmmax = errno == Errno::EINVAL && size > limits.shmmax && size >= limits.shmmin;
+    let is_out_of_range = errno == Errno::EINVAL && (size < limits.shmmin || size > limits.shmmax);
+    // A segment of size 0 cannot exist, so the hint is to create a larger one.
+    let size = size.max(limits.shmmin);
     let is_denied = errno == Errno::EPERM && flags.huge.is_some();
-    if exceeds_shmmax || errno == Errno::ENOSPC || is_denied {
+    if is_out_of_range || errno == Errno::ENOSPC || is_denied {
         for other in memory_errnos(system, size, flags).into_iter().filter(|other| *other != errno) {
             let apart = Error { cause: None, hints: Vec::new(), ..error.clone() };
             let apart = explain_creation(system, apart, size, flags, other, limits);
@@ -77,7 +79,7 @@ fn explain_create(system: &System, error: Error, size: u64, flags: CreateFlags, 
     }
     // Another caller can be in another IPC namespace.
     let knows_limits = errno != Errno::ENOSPC && system.other_caller().is_none();
-    if exceeds_shmmax || (knows_limits && (errno == Errno::ENOMEM || is_denied)) {
+    if is_out_of_range || (knows_limits && (errno == Errno::ENOMEM || is_denied)) {
         return add_full_limits(system, error, size, limits);
     }
     error

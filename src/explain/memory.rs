@@ -29,8 +29,8 @@ pub(super) fn explain_no_memory(system: &System, error: Error, size: u64) -> Err
     if system.other_caller().is_some() {
         return error.advice("with SHM_NORESERVE, shmget reserves no memory");
     }
-    // Filling it would need that memory.
-    error.hint("create it without allocating or reserving memory", again("--no-reserve").without(&["fill"]))
+    // Filling or locking it would need that memory.
+    error.hint("create it without allocating or reserving memory", again("--no-reserve").without(&["fill", "lock"]))
 }
 
 /// Returns the cause if the kernel accounts memory strictly.

@@ -115,6 +115,9 @@ fn hints_of_create_keep_what_was_typed() {
     let hints = hints_run(&["create", "--mode", "600"]);
     assert_eq!(hints, ["shmadm create --mode 600 --hold", "sysctl -w kernel.shm_rmid_forced=0"]);
     run(["detach", oracle::rows().last().unwrap().get("shmid")]);
+    let hints = hints_run(&["create", "--size", "0"]);
+    assert_eq!(hints, ["shmadm create --hold", "sysctl -w kernel.shm_rmid_forced=0"]);
+    run(["detach", oracle::rows().last().unwrap().get("shmid")]);
     let hints = hints_run(&["demo", "--keep", "--interval", "0s"]);
     assert_eq!(hints, ["sysctl -w kernel.shm_rmid_forced=0", "shmadm demo --interval 0s"]);
 }

@@ -99,9 +99,17 @@ fn limits_of_the_namespace_would_fail() {
     run(["create", "-n", "--size", &(4 * page).to_string()]).exits(0);
     sysctl("shmmni", 1);
     would_fail(&["create"], "(kernel.shmmni)");
+    would_fail(
+        &["create", "--size", "0"],
+        "the minimum is 1 byte; the only segment id of this IPC namespace is in use",
+    );
     sysctl("shmmni", 4096);
     sysctl("shm_rmid_forced", 1);
     would_fail(&["create"], "cause: kernel.shm_rmid_forced is 1");
+    would_fail(&["create", "--size", "0"], "cause: the size is 0; the minimum is 1 byte; kernel.shm_rmid_forced is 1");
+    for limit in ["(kernel.shmmax); 512 more pages", "(kernel.shmall): 6 in ", "; kernel.shm_rmid_forced is 1"] {
+        would_fail(&["create", "--size", &(512 * page).to_string()], limit);
+    }
     run(["create", "-n", "--hold"]).exits(0);
 }
 
@@ -121,6 +129,10 @@ fn missing_rights_would_fail() {
         assert_would_fail(&without_locked_memory(&options).exits(4), cause);
         without_locked_memory(&options[..2]).exits(4).says(cause);
     }
+    let size_and_lock = ["create", "--size", "0", "--lock"];
+    without_locked_memory(&size_and_lock)
+        .exits(1)
+        .says("1 byte; this user may not lock memory (RLIMIT_MEMLOCK is 0)\n");
     // A sufficient limit on locked memory grants no huge pages.
     let huge = |options: &[&str]| finish(shmadm_as(NOBODY).args(["create", "--huge"]).args(options)).exits(4);
     assert_would_fail(&huge(&["-n"]), "membership in the group vm.hugetlb_shm_group (root)");
