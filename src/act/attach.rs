@@ -2,7 +2,7 @@
 
 use std::os::fd::AsFd;
 
-use crate::error::{Error, Kind, shmadm};
+use crate::error::{Error, Kind, program, shmadm};
 use crate::explain::{Attempt, cannot_map, explain, open_to_map};
 use crate::model::{Access, Object};
 use crate::query::{System, rmid_forced};
@@ -39,10 +39,12 @@ pub(crate) fn attach(
         };
         let message = format!("cannot attach segment {id}: the detach that follows {would} destroy it");
         let read_only = if access == Access::ReadOnly { "--read-only " } else { "" };
-        return Err(Error::new(Kind::Refused, message)
-            .target(id.to_string())
-            .cause(cause)
-            .hint("keep it attached", shmadm(format!("attach {id} {read_only}--background"))));
+        let error = Error::new(Kind::Refused, message).target(id.to_string()).cause(cause);
+        // A holder is this program, which is executed again through /proc.
+        return Err(match system.proc_problem() {
+            None => error.hint("keep it attached", shmadm(format!("attach {id} {read_only}--background"))),
+            Some(_) => error.hint("mount the /proc of this pid namespace", program("mount -t proc proc /proc").sudo()),
+        });
     }
     Attachment::new(id, access, exec, address)
         .map_err(|error| explain(system, &Attempt::Attach { id, access, exec, address, remap: false }, error))

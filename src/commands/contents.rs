@@ -95,10 +95,10 @@ impl Context {
         source.into_attachment().map_or(Ok(()), |attachment| act::detach_checked(&self.system, attachment))
     }
 
-    /// Attaches a new segment, to fill it. If it is held, this is not its last detach.
-    pub(super) fn attach_new(&self, segment: &Object, held: bool) -> Result<Attachment, Error> {
-        let lifetime = if held { Lifetime::Persistent } else { Lifetime::Transient };
-        act::attach(&self.system, segment, Access::ReadWrite, Address::Any, false, lifetime)
+    /// Attaches a new segment, to fill it. If the detach can destroy it, `create` has refused to create it, or cannot
+    /// know that; then the segment is not found afterwards.
+    pub(super) fn attach_new(&self, segment: &Object) -> Result<Attachment, Error> {
+        act::attach(&self.system, segment, Access::ReadWrite, Address::Any, false, Lifetime::Persistent)
     }
 
     /// Warns that attaching replaces the last user, if only that process keeps the segment from being an orphan.

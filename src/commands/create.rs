@@ -16,7 +16,7 @@ use crate::explain::{denied_file_access, expected_attach_failure};
 use crate::model::{
     Ident, Key, KeySpec, Mode, Needs, Object, ObjectName, ShmId, Size, counted, is_decimal, parse_byte, parse_size,
 };
-use crate::process::{Hold, Interrupts, StartedHolder, start_holder};
+use crate::process::{Hold, Interrupts, StartedHolder, check_helpers, start_holder};
 
 pub(crate) const MANUAL: Manual = Manual {
     summary: "Create a segment or POSIX object, or open an existing one",
@@ -248,7 +248,7 @@ fn complete(args: &CreateArgs, context: &Context, id: ShmId, change: Change) -> 
     let segment = look_up_again(context, id, Needs::empty())?;
     let holder = args.hold.then(|| start_holder(&context.system, &segment, Hold::plain())).transpose()?;
     if let Some(byte) = args.fill {
-        let attachment = context.attach_new(&segment, args.hold)?;
+        let attachment = context.attach_new(&segment)?;
         let whole = Range::within(id, attachment.size(), 0, None)?;
         context
             .with_progress("filling", whole.length(), |progress| contents::fill(&attachment, whole, byte, progress))?;
@@ -278,6 +278,9 @@ fn show_plan(args: &CreateArgs, context: &mut Context, creation: &Creation, mode
             (None, size, format!("would create a segment ({key}{}, mode {mode})", Size(size)))
         }
     };
+    if args.hold {
+        check_helpers("cannot start a holder").map_err(act::would_fail)?;
+    }
     if (args.hold || args.fill.is_some())
         && let Some(error) = expected_attach_failure(&context.system, size)
     {

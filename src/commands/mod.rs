@@ -44,7 +44,7 @@ use crate::error::{Error, Exit, Kind, grouped};
 use crate::explain::{self, find};
 use crate::model::{Ident, Key, Needs, Object, Size, Target};
 use crate::process::WaitOutcome;
-use crate::query::System;
+use crate::query::{System, rmid_forced};
 use crate::render::{Column, Failure, Format, TableStyle, TimeStyle, write_report, write_rows};
 use crate::ui::Ui;
 
@@ -196,8 +196,15 @@ fn exit_after(outcome: WaitOutcome) -> Exit {
 /// Reads the record of a segment that was just created, opened or changed.
 fn look_up_again(context: &Context, ident: impl Into<Ident>, needs: Needs) -> Result<Object, Error> {
     let ident = ident.into();
-    let removed = || Error::new(Kind::NotFound, format!("{ident} was removed by another process"));
-    find(&context.system, ident.clone(), needs)?.ok_or_else(|| removed().target(ident.argument()))
+    let removed = || match (&ident, rmid_forced(&context.system)) {
+        (Ident::Id(_), None | Some(true)) => format!(
+            "{ident} no longer exists: another process removed it, or its last detach destroyed it \
+             (kernel.shm_rmid_forced)"
+        ),
+        _ => format!("{ident} was removed by another process"),
+    };
+    find(&context.system, ident.clone(), needs)?
+        .ok_or_else(|| Error::new(Kind::NotFound, removed()).target(ident.argument()))
 }
 
 /// The texts of a command for its help and manual page.

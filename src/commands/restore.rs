@@ -193,7 +193,7 @@ fn complete(
 ) -> Result<Option<StartedHolder>, Error> {
     let segment = look_up_again(context, id, Needs::empty())?;
     let holder = args.hold.then(|| start_holder(&context.system, &segment, Hold::plain())).transpose()?;
-    fill(args, context, &segment, dump, data, sidecar)?;
+    fill(context, &segment, dump, data, sidecar)?;
     let recorded = sidecar.object();
     let changed = |new: u32, current: u32| (new != current).then_some(new);
     let mode = args.mode.unwrap_or(recorded.mode);
@@ -210,14 +210,13 @@ fn complete(
 
 /// Writes the contents and checks that they are the recorded ones.
 fn fill(
-    args: &RestoreArgs,
     context: &Context,
     segment: &Object,
     (path, file): (&Path, &File),
     data: u64,
     sidecar: &Sidecar,
 ) -> Result<(), Error> {
-    let attachment = context.attach_new(segment, args.hold)?;
+    let attachment = context.attach_new(segment)?;
     copy(context, Sink::Attachment(&attachment), (path, file), data, sidecar)?;
     act::detach_checked(&context.system, attachment)
 }

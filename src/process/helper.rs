@@ -12,11 +12,18 @@ use nix::errno::Errno;
 use crate::error::{Error, Kind, program};
 use crate::sys;
 
+const THIS_PROGRAM: &str = "/proc/self/exe";
+
 /// Returns a command that executes this program again under a name.
 pub(super) fn this_program(name: impl AsRef<OsStr>) -> Command {
-    let mut command = Command::new("/proc/self/exe");
+    let mut command = Command::new(THIS_PROGRAM);
     command.arg0(name);
     command
+}
+
+/// Fails if no helper can be started, because /proc is not mounted.
+pub(crate) fn check_helpers(message: &str) -> Result<(), Error> {
+    std::fs::metadata(THIS_PROGRAM).map(drop).map_err(|error| start_failed(message, &error))
 }
 
 /// Returns a command that starts a helper in the background.
@@ -69,7 +76,7 @@ pub(super) fn exited(message: &str, child: &mut Child) -> Error {
 
 pub(super) fn start_failed(message: impl Into<String>, error: &std::io::Error) -> Error {
     let (call, cause, (hint, command)) = match error.raw_os_error().map(Errno::from_raw) {
-        Some(Errno::ENOENT) if Path::new("/proc/self/exe").exists() => {
+        Some(Errno::ENOENT) if Path::new(THIS_PROGRAM).exists() => {
             ("open", "/dev/null does not exist", ("create it", program("mknod -m 666 /dev/null c 1 3").sudo()))
         }
         Some(Errno::ENOENT) => (

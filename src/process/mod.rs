@@ -18,6 +18,7 @@ mod timeout;
 mod tracer;
 
 pub(crate) use guard::{GUARD_NAME, Guard, guard_main};
+pub(crate) use helper::check_helpers;
 pub(crate) use holder::{Hold, StartedHolder, holder_main, start_holder};
 pub(crate) use interrupts::Interrupts;
 pub(crate) use isolation::{isolate, isolate_objects};

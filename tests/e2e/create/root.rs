@@ -7,7 +7,8 @@ use crate::fixtures::{created, sysctl, without_locked_memory};
 use crate::holder::Holder;
 use crate::oracle;
 use crate::redact::Redaction;
-use crate::support::{NOBODY, Running, finish, run, shmadm_as};
+use crate::sandbox::{with_empty_proc, with_file_over};
+use crate::support::{NOBODY, Running, file, finish, run, shmadm, shmadm_as};
 
 #[apply(test)]
 #[requires(Root)]
@@ -217,4 +218,44 @@ fn a_holder_keeps_a_segment_destroyed_on_exit() {
     run(["detach", "0x4d2"]).exits(0).says("was destroyed at the last detach");
     assert!(!holder.is_running());
     assert_eq!(oracle::rows(), []);
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn a_segment_is_filled_if_the_setting_cannot_be_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let empty = file(directory.path(), "empty", b"");
+    let create = |more: &[&str]| {
+        let mut command = shmadm();
+        with_file_over(&mut command, &empty, c"/proc/sys/kernel/shm_rmid_forced");
+        finish(command.args(["create", "--fill", "7"]).args(more))
+    };
+    create(&["--dry-run"]).exits(0);
+    let row = created(&create(&[]).exits(0));
+    assert_eq!(oracle::contents(row.get("shmid").parse().unwrap()), vec![7; oracle::page_size()]);
+    sysctl("shm_rmid_forced", 1);
+    let ran = create(&[]).exits(3).prints_nothing();
+    ran.says(
+        " no longer exists: another process removed it, or its last detach destroyed it (kernel.shm_rmid_forced)\n",
+    );
+    created(&create(&["--hold"]).exits(0));
+    run(["detach", oracle::rows().last().unwrap().get("shmid")]).exits(0);
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn without_proc_a_holder_is_neither_predicted_nor_suggested() {
+    let without_proc = |arguments: &[&str]| {
+        let mut command = shmadm();
+        with_empty_proc(&mut command);
+        finish(command.args(arguments))
+    };
+    let ran = without_proc(&["create", "--hold", "--dry-run"]).exits(1).prints_nothing();
+    ran.says("error: would fail: cannot start a holder\n").says("cause: /proc is not mounted");
+    without_proc(&["create", "--hold"]).exits(1).prints_nothing();
+    let id = oracle::create(0, 4096, 0o600).to_string();
+    for arguments in [&["write", &id, "text"][..], &["read", &id]] {
+        let ran = without_proc(arguments).exits(5).says("could destroy it");
+        assert!(!ran.stderr.contains("--background"), "{ran:?}");
+    }
 }
