@@ -37,7 +37,10 @@ pub(crate) const MANUAL: Manual = Manual {
                   --from removes the segments that leakcheck reported as leaked (not the unattributed ones), or the \
                   segments and objects that `prune --dry-run --json` selected. A listed segment is removed only if \
                   its id, key, creator, change time and size are unchanged, it is in the same IPC namespace, and it \
-                  has not been used since. A listed object is removed only if it is the same file and unchanged.",
+                  has not been used since. A listed object is removed only if it is the same file and unchanged. \
+                  A list of `prune --all-ns` can contain segments of several namespaces. rm fails for those of \
+                  other namespaces, with the commands that remove them; each names one namespace with --ns, and \
+                  ignores the segments of the others.",
     examples: &[
         ("shmadm rm 0x4d2", "remove the segment with key 0x4d2, unless it is attached"),
         ("shmadm rm --ignore-missing 0x4d2", "the same, but do not fail if it does not exist"),
@@ -148,8 +151,19 @@ fn listed(context: &mut Context, file: &Path) -> Result<Resolved, Error> {
     let is_isolated = list.isolation.is_some_and(|isolation| isolation != Isolation::None);
     let census = LazyCell::new(|| census(&context.system).ok());
     let mut seen = HashSet::new();
+    let mut objects: Vec<Object> =
+        objects.into_iter().filter(|object| seen.insert((object.scope, object.ident(), object.file()))).collect();
+    // --ns selects a namespace, unless the list contains nothing of it.
+    let here = context.system.namespace();
+    if context.has_ns && objects.iter().any(|object| object.ipc_namespace().is_some_and(|ns| Some(ns) == here)) {
+        let elsewhere = |object: &mut Object| object.ipc_namespace().is_some_and(|ns| Some(ns) != here);
+        let count = objects.extract_if(.., elsewhere).count() as u64;
+        if count > 0 {
+            context.ui.status(&format!("ignored {} of other IPC namespaces", counted(count, "segment")));
+        }
+    }
     let mut resolved = Resolved::default();
-    for object in objects.into_iter().filter(|object| seen.insert((object.scope, object.ident(), object.file()))) {
+    for object in objects {
         let target = object.ident().argument();
         let checked = match object.is_segment() {
             true => check_namespace(context, &object, is_isolated, &census, file).map(|()| object),

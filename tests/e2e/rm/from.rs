@@ -150,6 +150,34 @@ fn from_a_report_of_another_namespace_removes_nothing_here() {
     assert_eq!(all_keys(), [1]);
 }
 
+#[apply(test)]
+fn each_namespace_of_a_list_is_removed_by_its_own_command() {
+    oracle::create(1, 4096, 0o600);
+    let mut actor = Actor::start();
+    actor.ask(Request::Unshare);
+    for key in [2, 3] {
+        actor.create(key, 4096);
+    }
+    let (here, there) = (format!("ipc:[{}]", oracle::namespace()), format!("ipc:[{}]", actor.namespace()));
+    let records = |ns: &str| {
+        let list = run(["list", "--sysv", "--json", "--ns", ns]).exits(0).json();
+        list["segments"].as_array().unwrap().clone()
+    };
+    let (own, others) = (records(&here), records(&there));
+    assert_eq!((own.len(), others.len()), (1, 2));
+    let remove = |listed: &[Value], more: &[&str]| {
+        let list = json!({"schema": 1, "leaked": listed}).to_string();
+        run_with_input(["rm", "--from", "-"].iter().chain(more), list.as_bytes())
+    };
+    // Without --ns, or if the list contains nothing of the namespace, the others are failures.
+    remove(&others, &["--ns", &here]).exits(5).says("in another IPC namespace");
+    let all = [own, others].concat();
+    remove(&all, &[]).exits(5).says(&format!("--from - --ns '{there}'`\n"));
+    assert_eq!((records(&here).len(), records(&there).len()), (0, 2));
+    remove(&all, &["--ns", &there]).exits(0).says("ignored 1 segment of other IPC namespaces\n");
+    assert_eq!(records(&there).len(), 0);
+}
+
 /// A directory that every user can search with a list of one segment, `a list`; requires root.
 fn list_of_nobody() -> (i32, tempfile::TempDir) {
     let (id, list) = listed();
