@@ -116,7 +116,7 @@ impl Decoder {
 
 fn integer<T: TryFrom<i128> + fmt::Display>(text: &str, min: T, max: T) -> Result<T, String> {
     let number = parse_integer(text).and_then(|number| T::try_from(number).ok());
-    number.ok_or_else(|| format!("{min} to {max}"))
+    number.ok_or_else(|| format!("{min} to {max}, in decimal without + or a leading zero, or in hexadecimal (0x1f)"))
 }
 
 fn float<T: FromStr + PartialOrd>(text: &str, min: T, max: T) -> Result<T, String> {

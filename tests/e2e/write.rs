@@ -243,6 +243,10 @@ fn a_number_out_of_range_is_refused() {
         run(["write", &name, "--type", kind, value]).exits(2).prints_nothing();
     }
     run(["write", &name, "--type", "i32"]).exits(2).prints_nothing();
+    let reason = "expected 0 to 65535, in decimal without + or a leading zero, or in hexadecimal (0x1f)\n";
+    for value in ["010", "+5", ""] {
+        run(["write", &name, "--type", "u16", value]).exits(2).says(&format!("invalid u16 {value:?}: {reason}"));
+    }
 }
 
 #[apply(test)]
