@@ -40,10 +40,13 @@ pub(crate) fn create_file(
     dry_run: bool,
 ) -> Result<bool, Error> {
     let ident = Ident::Name(new.name.clone());
-    let directory = system
-        .objects()
-        .map_err(|error| in_no_directory(system, &format!("create {ident}"), error).target(ident.argument()))?;
-    if let Some(found) = lookup(system, ident, Needs::empty())? {
+    let unusable = |error| in_no_directory(system, &format!("create {ident}"), error).target(ident.argument());
+    let directory = system.objects().map_err(unusable)?;
+    let found = lookup(system, ident.clone(), Needs::empty()).map_err(|error| match dry_run {
+        true => would_fail(unusable(error)),
+        false => unusable(error),
+    })?;
+    if let Some(found) = found {
         let checked = check_existing(system, new, &found);
         return if dry_run { checked.map_err(would_fail) } else { checked }.map(|()| false);
     }

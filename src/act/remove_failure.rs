@@ -11,6 +11,7 @@ use crate::explain::{
 };
 use crate::model::Object;
 use crate::query::{CAP_FOWNER, System, has_capability};
+use crate::sys::NO_PROC;
 
 /// Why an object was not removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,6 +102,7 @@ impl Failure {
                 let error = refused("cannot determine whether it is in use").os(errno, call);
                 let error = error.cause(why_unknown(system, object, errno, call));
                 let error = match (errno, call) {
+                    (NO_PROC, "open") => Error { source: None, ..error },
                     (Errno::EACCES, "open") => with_own_access_hint(system, error, object),
                     _ => error,
                 };

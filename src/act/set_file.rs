@@ -1,6 +1,7 @@
 //! Changes the owner, group, mode and size of POSIX objects.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags};
@@ -11,8 +12,8 @@ use super::remove_file::find_use;
 use super::set::Change;
 use crate::error::{Error, Kind, again};
 use crate::explain::{
-    NO_CHOWN, cannot_open, file_in_use, seal_cause, unmapped_id, why_unknown, with_protection, with_read_only_cause,
-    with_size_cause,
+    NO_CHOWN, OPENED_THROUGH_PROC, cannot_open, file_in_use, seal_cause, unmapped_id, why_unknown, with_protection,
+    with_read_only_cause, with_size_cause, without_proc,
 };
 use crate::model::{FileType, Mode, Object, Seal, Size, enumerate};
 use crate::query::{Account, OpenError, System, refer_to_file};
@@ -60,7 +61,8 @@ pub(super) fn set_file(system: &System, seen: &Object, change: Change) -> Result
 
 fn set_mode(system: &System, seen: &Object, file: BorrowedFd<'_>, mode: Mode) -> Result<(), Error> {
     let mode = FileMode::from_bits_truncate(mode.bits().into());
-    fchmodat(AT_FDCWD, &sys::descriptor_path(file), mode, FchmodatFlags::FollowSymlink).map_err(|errno| {
+    let set = |path: &Path| fchmodat(AT_FDCWD, path, mode, FchmodatFlags::FollowSymlink);
+    sys::through_descriptor(file, set).map_err(|errno| {
         let error = failed(system, seen, errno, "fchmodat");
         match sys::open_referred(file, Opening::InspectNow) {
             Ok(opened) => denied_by(Seal::Exec, opened.as_fd(), error, errno),
@@ -158,6 +160,7 @@ fn failed(system: &System, seen: &Object, errno: Errno, call: &'static str) -> E
             with_protection(system, error, seen)
         }
         Errno::EROFS => with_read_only_cause(system, error, seen),
+        sys::NO_PROC => without_proc(error, OPENED_THROUGH_PROC),
         _ => error,
     }
 }

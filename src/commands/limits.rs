@@ -1,7 +1,7 @@
 use clap::Args;
 
 use super::args::TableArgs;
-use super::objects::warn_of_omitted;
+use super::objects::warn_of_unlisted;
 use super::{Context, Manual};
 use crate::error::{Error, Exit};
 use crate::model::Needs;
@@ -31,12 +31,17 @@ pub(crate) struct LimitsArgs {
 }
 
 pub(crate) fn run(args: &LimitsArgs, context: &mut Context) -> Result<Exit, Error> {
-    warn_of_omitted(context);
-    let system = &context.system;
-    let posix = match query::posix_usage(system, Needs::empty()) {
-        Err(error) if error.is_without_objects() => None,
-        found => Some(PosixLimits { usage: found?.0, huge_pages: system.objects()?.huge_pages(system.proc()) }),
+    let posix = match query::posix_usage(&context.system, Needs::empty()) {
+        Err(error) if error.is_without_objects() => {
+            warn_of_unlisted(context, error);
+            None
+        }
+        found => Some(PosixLimits {
+            usage: found?.0,
+            huge_pages: context.system.objects()?.huge_pages(context.system.proc()),
+        }),
     };
+    let system = &context.system;
     let space = || system.objects().ok()?.space().ok();
     let pool = space().filter(|space| space.is_huge).and_then(|space| query::huge_page_pool(space.page));
     let pool = pool.map(|pool| (pool.total, pool.free));

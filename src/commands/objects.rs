@@ -11,21 +11,30 @@ use crate::render::Format;
 /// Returns the objects without a name. Warns if some hold memory, but no process that uses one was found.
 pub(crate) fn unlinked(context: &mut Context, needs: Needs) -> Result<Vec<Object>, Error> {
     let found = unlinked_objects(&context.system, needs)?;
-    let held = || posix_usage(&context.system, Needs::empty()).ok()?.0.unlinked;
-    if found.is_empty()
-        && let Some(bytes) = held().filter(|bytes| *bytes > 0)
-    {
+    if !found.is_empty() {
+        return Ok(found);
+    }
+    let held = match posix_usage(&context.system, Needs::empty()) {
+        Ok((usage, _)) => usage.unlinked,
+        Err(error) => {
+            let error = Error::from(error);
+            context.ui.warning(&format!("cannot determine whether unlinked objects hold memory: {error}"));
+            None
+        }
+    };
+    if let Some(bytes) = held.filter(|bytes| *bytes > 0) {
         let system = &context.system;
         let (in_flight, can_inspect) = (some_are_in_flight(system), can_inspect_all(system));
         let why = match (in_flight, can_inspect) {
+            _ if !system.has_proc() => HiddenBy::NoProc,
             (true, _) => HiddenBy::InFlight,
             (false, false) => HiddenBy::Permission,
             (false, true) => HiddenBy::Unknown,
         };
-        let why = FileUsers { hidden: vec![why], ..FileUsers::default() }.why_hidden();
+        let clause = FileUsers { hidden: vec![why], ..FileUsers::default() }.why_hidden();
         let size = Size(bytes);
-        context.ui.warning(&format!("unlinked objects hold {size}, but no process that uses them was found: {why}"));
-        if !in_flight && !can_inspect {
+        context.ui.warning(&format!("unlinked objects hold {size}, but no process that uses them was found: {clause}"));
+        if why == HiddenBy::Permission {
             context.ui.hint(Hint::run_as_root());
         }
     }
@@ -43,7 +52,7 @@ pub(crate) fn named_objects(
         Ok(found) => found,
         Err(error) if error.is_without_directory() && !is_required => return Ok(Some(Vec::new())),
         Err(error) if error.is_without_objects() && !is_required => {
-            warn(context, error);
+            warn_of_unlisted(context, error);
             return Ok(None);
         }
         Err(error) => return Err(error.into()),
@@ -68,17 +77,18 @@ pub(crate) fn report_unlinked(context: &mut Context, usage: &PosixUsage, suffix:
     }
 }
 
-/// Warns if the objects cannot be listed. Where there is no /dev/shm, there are none.
+/// Warns if the directory of objects cannot be used. Where there is no /dev/shm, there are none.
 pub(crate) fn warn_of_omitted(context: &mut Context) {
-    if let Err(error) = context.system.objects()
-        && !error.is_without_directory()
-    {
-        warn(context, error);
+    if let Err(error) = context.system.objects() {
+        warn_of_unlisted(context, error);
     }
 }
 
-fn warn(context: &mut Context, error: QueryError) {
-    context.ui.warning(&format!("objects omitted: {}", Error::from(error)));
+/// Warns that the objects could not be listed, unless there is no /dev/shm.
+pub(crate) fn warn_of_unlisted(context: &mut Context, error: QueryError) {
+    if !error.is_without_directory() {
+        context.ui.warning(&format!("objects omitted: {}", Error::from(error)));
+    }
 }
 
 /// Returns the objects without a name; none where objects cannot be listed.

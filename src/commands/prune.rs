@@ -15,7 +15,6 @@ use self::status::{describe_skipped, restore_names};
 use super::all_namespaces::{ONLY_SEGMENTS, Survey, namespace_suffix, survey};
 use super::args::TableArgs;
 use super::filters::{FilterArgs, check_pids};
-use super::objects::warn_of_omitted;
 use super::{Context, Manual, describe};
 use crate::act::{Cleaned, UseEvidence};
 use crate::error::{Error, Exit, Hint, again, shmadm};
@@ -172,9 +171,6 @@ impl PruneArgs {
 pub(crate) fn run(args: &PruneArgs, context: &mut Context) -> Result<Exit, Error> {
     if args.takes_files() {
         restore_names(args, context);
-        if !args.posix {
-            warn_of_omitted(context);
-        }
     } else if !args.sysv {
         context.ui.status(ONLY_SEGMENTS);
     }

@@ -1,5 +1,9 @@
 //! The errors of queries.
 
+use std::path::Path;
+
+use nix::unistd::geteuid;
+
 use super::access::{READ, may_access};
 use crate::error::{Error, Hint, Kind, again, program};
 use crate::model::{Object, path_text};
@@ -93,11 +97,7 @@ pub(crate) fn holders(system: &System, object: &Object) -> Result<Vec<Holder>, E
     let ident = object.ident();
     let message = format!("cannot find the holders of {ident}");
     query::holders(system, object).map_err(|error| {
-        let without_proc = |cause| {
-            Error::new(Kind::Failed, &*message)
-                .cause(cause)
-                .hint("mount the /proc of this pid namespace", program("mount -t proc proc /proc").sudo())
-        };
+        let without_proc = |cause| Error::new(Kind::Failed, &*message).cause(cause).with(mount_proc());
         let error = match error {
             HoldersError::NoProc => without_proc("/proc is not mounted"),
             HoldersError::ForeignProc => without_proc("/proc belongs to another pid namespace"),
@@ -125,6 +125,22 @@ pub(crate) fn cannot_peek(system: &System, object: &Object, error: PeekError) ->
         return error;
     }
     error.hint("attach the segment, which updates its times and last user", again("").without(&["peek"]))
+}
+
+/// Replaces the errno of a call that failed because there is no /proc of this pid namespace. `needed` says for what the
+/// program needs it.
+pub(crate) fn without_proc(error: Error, needed: &str) -> Error {
+    let is_foreign = Path::new("/proc/self").symlink_metadata().is_ok();
+    let problem = if is_foreign { "belongs to another pid namespace" } else { "is not mounted" };
+    // The errno would look like that of a missing object.
+    let error = Error { kind: Kind::Failed, source: None, ..error }.cause(format!("/proc {problem}, and {needed}"));
+    error.with(mount_proc())
+}
+
+fn mount_proc() -> Hint {
+    let command = program("mount -t proc proc /proc");
+    let command = if geteuid().is_root() { command } else { command.sudo() };
+    Hint::new("mount the /proc of this pid namespace", command)
 }
 
 /// Returns the error for an id that has no mapping in the current user namespace.

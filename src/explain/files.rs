@@ -7,7 +7,7 @@ use std::sync::Arc;
 use nix::unistd::{getegid, geteuid};
 
 use super::access::{WRITE_SEALS, seal_cause};
-use super::failure::holders;
+use super::failure::{holders, without_proc};
 use super::huge::explain_missing_huge_page;
 use super::memory::explain_mapping_limit;
 use super::space::{explain_file_size, explain_full_directory};
@@ -80,6 +80,9 @@ pub(crate) fn cannot_create(system: &System, name: &ObjectName, size: u64, errno
             "create it with your own owner and group",
             again(&format!("--owner {} --group {}", geteuid(), getegid())),
         ),
+        (sys::NO_PROC, _) if call == "linkat" => {
+            without_proc(error, "a new object gets its name through /proc/self/fd")
+        }
         (Errno::EOPNOTSUPP, _) => error.cause(format!("the file system of {path} does not support O_TMPFILE")),
         (Errno::EINVAL, Ok(space)) if space.is_huge && call == "pwrite" => {
             error.cause(NO_WRITE).hint("create it without --fill; its contents are zeros", again("").without(&["fill"]))
@@ -91,6 +94,9 @@ pub(crate) fn cannot_create(system: &System, name: &ObjectName, size: u64, errno
 
 /// Why the owner of an object cannot change its owner or group.
 pub(crate) const NO_CHOWN: &str = "only a privileged caller can give it to another owner or group";
+
+/// Why opening an object requires /proc.
+pub(crate) const OPENED_THROUGH_PROC: &str = "/proc/self/fd is needed to open and change objects";
 
 /// Why nothing can be written to a file of hugetlbfs.
 pub(crate) const NO_WRITE: &str =
@@ -138,7 +144,8 @@ pub(crate) fn with_read_only_cause(system: &System, error: Error, object: &Objec
 /// Returns the error with which opening an object for reading and writing would fail.
 pub(crate) fn denied_file_access(system: &System, object: &Object) -> Option<Error> {
     let file = refer_to_file(system, object).ok()?;
-    let errno = sys::check_file_access(file.as_fd(), true).err()?;
+    // Without /proc, that is unknown; other programs can open it.
+    let errno = sys::check_file_access(file.as_fd()).err().filter(|errno| *errno != sys::NO_PROC)?;
     let message = format!("cannot open {} for reading and writing", object.ident());
     Some(Error { message, ..cannot_open(system, object, "open", OpenError::Call(errno)) })
 }
@@ -153,6 +160,7 @@ pub(crate) fn cannot_open(system: &System, object: &Object, verb: &str, error: O
     };
     let error = Error::call(format!("cannot {verb} {ident}"), errno, "open").target(ident.argument());
     match errno {
+        sys::NO_PROC => without_proc(error, OPENED_THROUGH_PROC),
         Errno::EACCES => with_own_access_hint(system, error.cause(not_permitted_to_open(system, object)), object),
         Errno::EROFS => with_read_only_cause(system, error, object),
         // In /proc/PID/map_files, the only place where it can be opened.
@@ -240,6 +248,7 @@ pub(crate) fn describe_use(system: &System, object: &Object) -> Option<String> {
 pub(crate) fn why_unknown(system: &System, object: &Object, errno: Errno, call: &str) -> String {
     let why = match (errno, call) {
         (Errno::EACCES, "open") => not_permitted_to_open(system, object),
+        (sys::NO_PROC, "open") => OPENED_THROUGH_PROC.to_owned(),
         (_, "open") => "it cannot be opened".to_owned(),
         (Errno::EACCES, _) => "only its owner and a caller with CAP_LEASE can take its write lease".to_owned(),
         _ => "the kernel or a sandbox grants no write leases".to_owned(),

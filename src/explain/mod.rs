@@ -23,10 +23,10 @@ pub(crate) use access::{DENIED, OUTSIDE, WRITE_SEALS, explain_control, explain_l
 pub(crate) use address::suggest_any_address;
 pub(crate) use attempt::{Attempt, FileAttempt};
 pub(crate) use diagnosis::{explain, gone, suggest_key};
-pub(crate) use failure::{cannot_inspect, cannot_peek, holders, unmapped_id};
+pub(crate) use failure::{cannot_inspect, cannot_peek, holders, unmapped_id, without_proc};
 pub(crate) use files::{
-    NO_CHOWN, NO_WRITE, cannot_create, cannot_map, cannot_open, denied_file_access, describe_use, describe_users,
-    file_exists, file_in_use, missing_file, open_to_map, why_hidden, why_unknown, with_directory_cause,
+    NO_CHOWN, NO_WRITE, OPENED_THROUGH_PROC, cannot_create, cannot_map, cannot_open, denied_file_access, describe_use,
+    describe_users, file_exists, file_in_use, missing_file, open_to_map, why_hidden, why_unknown, with_directory_cause,
     with_own_access_hint, with_protection, with_read_only_cause, with_size_cause,
 };
 pub(crate) use foreign::explain_call_of;

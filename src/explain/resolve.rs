@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use super::attempt::Attempt;
 use super::diagnosis::{explain, gone};
 use super::failure::NO_SHARED_MEMORY;
-use super::files::missing_file;
+use super::files::{missing_file, with_directory_cause};
 use super::refusal::describe_removed;
 use crate::error::{Error, Hint, again, shmadm};
 use crate::model::{FileId, FileType, Ftok, Ident, Key, Mode, Name, Needs, Object, ShmId, Target, path_text};
@@ -143,9 +143,19 @@ impl<'a> Resolver<'a> {
     }
 }
 
-/// Returns the error of an attempt (`find object /x`), which names it also if the directory of objects cannot be used.
+/// Returns the error of an attempt (`find object /x`), which names it also if the directory of objects cannot be used,
+/// with the cause if the caller may not look up names in it.
 pub(crate) fn in_no_directory(system: &System, attempt: &str, error: QueryError) -> Error {
-    use QueryError::{Directory, Link, NotSharedMemory};
+    use QueryError::{Directory, File, Link, NotSharedMemory};
+    if let (File(_, errno), Ok(directory)) = (&error, system.objects()) {
+        let errno = *errno;
+        return with_directory_cause(
+            system,
+            Error { message: format!("cannot {attempt}"), ..error.into() },
+            directory,
+            errno,
+        );
+    }
     let (Directory(path, _) | Link { path, .. } | NotSharedMemory(path)) = &error else { return error.into() };
     let location = match system.objects_process() {
         Some((pid, directory)) => format!("{} of process {pid}", path_text(directory)),

@@ -106,6 +106,8 @@ named! {
         InFlight = "in-flight",
         /// Their processes are exiting: they are being killed, or have released their memory maps.
         Exiting = "exiting",
+        /// The processes were not inspected.
+        NoProc = "unknown",
         Unknown = "unknown",
         /// /proc belongs to another pid namespace, so it is unknown where their processes are.
         ForeignProc = "unknown",
@@ -132,8 +134,8 @@ impl Hidden {
             HiddenBy::ForeignProc => "that cannot be found (/proc belongs to another pid namespace)",
             HiddenBy::InFlight => "that attached or detached meanwhile",
             HiddenBy::Exiting => return format!("{} (exiting)", self.pids()),
-            HiddenBy::Unknown if self.count == 1 => "that was not found",
-            HiddenBy::Unknown => "that were not found",
+            HiddenBy::NoProc | HiddenBy::Unknown if self.count == 1 => "that was not found",
+            HiddenBy::NoProc | HiddenBy::Unknown => "that were not found",
         };
         match self.count {
             1 => format!("a process {which}"),
@@ -149,6 +151,7 @@ impl Hidden {
             HiddenBy::ForeignProc => "/proc belongs to another pid namespace",
             HiddenBy::InFlight => "a process attached or detached during the search",
             HiddenBy::Exiting => return self.exiting(),
+            HiddenBy::NoProc => "/proc is not mounted",
             HiddenBy::Unknown if self.pids.is_some() => {
                 return format!("no visible process has it mapped; {} and may have it attached", self.exiting());
             }

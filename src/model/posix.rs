@@ -352,11 +352,17 @@ impl FileUsers {
             HiddenBy::InFlight if self.was_opened => "a process opened it during the search",
             HiddenBy::ForeignProc => "/proc belongs to another pid namespace",
             HiddenBy::InFlight => "a Unix socket has descriptors queued, or an io_uring has files registered",
+            HiddenBy::NoProc => "/proc is not mounted",
             HiddenBy::Unknown => "the kernel does not show it",
             HiddenBy::Permission => "you are not permitted to inspect some processes",
             HiddenBy::Exiting => "some processes are exiting",
         };
         self.hidden.iter().map(why).collect::<Vec<_>>().join("; ")
+    }
+
+    /// Returns whether the users were looked for in the processes.
+    pub(crate) fn are_counted(&self) -> bool {
+        !self.hidden.contains(&HiddenBy::NoProc)
     }
 
     /// Describes at most `max` of the processes: `mapped by pid 12 (root, cat)`.

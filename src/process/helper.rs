@@ -10,6 +10,7 @@ use std::process::{Child, Command, Stdio};
 use nix::errno::Errno;
 
 use crate::error::{Error, Kind, program};
+use crate::explain::without_proc;
 use crate::sys;
 
 const THIS_PROGRAM: &str = "/proc/self/exe";
@@ -79,11 +80,10 @@ pub(super) fn start_failed(message: impl Into<String>, error: &std::io::Error) -
         Some(Errno::ENOENT) if Path::new(THIS_PROGRAM).exists() => {
             ("open", "/dev/null does not exist", ("create it", program("mknod -m 666 /dev/null c 1 3").sudo()))
         }
-        Some(Errno::ENOENT) => (
-            "execve",
-            "/proc is not mounted, and /proc/self/exe is needed to execute this program again",
-            ("mount it", program("mount -t proc proc /proc").sudo()),
-        ),
+        Some(Errno::ENOENT) => {
+            let error = Error::io(message, error, "execve");
+            return without_proc(error, "/proc/self/exe is needed to execute this program again");
+        }
         Some(Errno::EAGAIN) => (
             "clone",
             "the limit on processes of this user or control group is reached",

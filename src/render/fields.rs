@@ -106,7 +106,8 @@ fn file_fields(
         ("Names (links)", known(posix.stat.links.to_string())),
     ];
     if let Some(users) = &posix.users {
-        fields.push(("Processes", users.processes().count().to_string()));
+        let count = users.processes().count();
+        fields.push(("Processes", if users.are_counted() { count.to_string() } else { "unknown".to_owned() }));
         fields.extend(users.describe(usize::MAX).into_iter().map(|user| ("Used by", user)));
         if users.list.is_empty() && users.in_use() != Some(false) {
             fields.push(("Users may be missing", users.why_hidden()));

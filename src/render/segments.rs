@@ -140,7 +140,11 @@ pub(super) fn users(object: &Object) -> Option<Vec<(i32, Option<&str>)>> {
             Some(users.map(|user| (user.pid, user.command.as_deref())).collect())
         }
         ObjectKind::Posix(_) => {
-            let users = object.file_users()?.processes().filter_map(|process| process.first());
+            let users = object
+                .file_users()
+                .filter(|users| users.are_counted())?
+                .processes()
+                .filter_map(|process| process.first());
             Some(users.map(|user| (user.pid, user.command.as_deref())).collect())
         }
     }

@@ -16,6 +16,7 @@ compile_error!("shmadm supports only 64-bit Linux");
 mod accounts;
 mod attachment;
 mod calls;
+mod descriptor_path;
 mod file_handle;
 mod files;
 mod filter;
@@ -41,6 +42,7 @@ mod waker;
 pub(crate) use accounts::{group_name, user_name};
 pub(crate) use attachment::{Address, Attachment};
 pub(crate) use calls::{PROBES, report_calls};
+pub(crate) use descriptor_path::{NO_PROC, descriptor_path, through_descriptor};
 pub(crate) use file_handle::file_handle;
 pub(crate) use files::{
     SparseFile, next_data, open_nonblocking, position_and_size, seek_to, send_file, skip, widen_pipe,
@@ -59,7 +61,7 @@ pub(crate) use nix::sched::CloneFlags;
 pub(crate) use nix::unistd::{read, write};
 pub(crate) use notify::{Call, Listener, is_pending, listen, receive, respond_continue};
 pub(crate) use object::{
-    FileSystem, Opening, cache_state, check_file_access, create_unnamed, descriptor_path, each_name, errno_of,
+    FileSystem, Opening, cache_state, check_directory_access, check_file_access, create_unnamed, each_name, errno_of,
     file_system, holds_write_lease, is_path_descriptor, link_target, link_unnamed, lock_file, mount_id, open_directory,
     open_directory_below, open_referred, open_subdirectory, refer_below, refer_through, refer_to, rename_entry,
     reserve, seals, stat_entry, stat_file, stat_link, stat_link_locally, take_write_lease, unlink_entry,

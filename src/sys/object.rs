@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::OnceLock;
 
 use nix::errno::Errno;
@@ -16,6 +16,7 @@ use rustix::fs::{
     StatxTimestamp,
 };
 
+use super::descriptor_path::through_descriptor;
 use super::kernel::{Cachestat, CachestatRange, SYS_CACHESTAT};
 use crate::model::{Device, FileId, FileStat, FileTime, Seal};
 
@@ -194,8 +195,9 @@ pub(crate) enum Opening {
 /// [`Opening::InspectNow`], [`Opening::InspectUnseen`] and for a lease, it waits for a lease that another process
 /// holds.
 pub(crate) fn open_referred(file: BorrowedFd<'_>, how: Opening) -> Result<OwnedFd, Errno> {
-    let path = descriptor_path(file);
-    let open = |flags: OFlags| fs::open(&path, flags | OFlags::CLOEXEC, Mode::empty()).map_err(errno);
+    let open = |flags: OFlags| {
+        through_descriptor(file, |path| fs::open(path, flags | OFlags::CLOEXEC, Mode::empty()).map_err(errno))
+    };
     let inspect = |flags: OFlags| match open(flags | OFlags::NOATIME) {
         Err(Errno::EPERM) => open(flags),
         result => result,
@@ -214,23 +216,22 @@ pub(crate) fn open_referred(file: BorrowedFd<'_>, how: Opening) -> Result<OwnedF
     }
 }
 
-/// Returns a path that leads to the file of a descriptor, even if its name has changed or is gone. Requires /proc.
-pub(crate) fn descriptor_path(file: BorrowedFd<'_>) -> PathBuf {
-    format!("/proc/self/fd/{}", file.as_raw_fd()).into()
-}
-
 /// Returns a descriptor that refers to what a path leads to, such as the links /proc/PID/fd/3 and /proc/PID/root,
 /// without opening it (O_PATH). This requires no permission on the file, and does not count as its use.
 pub(crate) fn refer_through(path: &Path) -> Result<OwnedFd, Errno> {
     fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).map_err(errno)
 }
 
-/// Returns whether the caller may write a file or create, rename and remove the entries of a directory; with
-/// `also_read`, whether it may read it too. Fails as these calls would: EACCES, or EROFS on a file system that is
-/// mounted read-only.
-pub(crate) fn check_file_access(file: BorrowedFd<'_>, also_read: bool) -> Result<(), Errno> {
-    let access = if also_read { AccessFlags::R_OK | AccessFlags::W_OK } else { AccessFlags::W_OK | AccessFlags::X_OK };
-    faccessat(AT_FDCWD, &descriptor_path(file), access, nix::fcntl::AtFlags::AT_EACCESS)
+/// Returns whether the caller may read and write a file. Fails as opening it would: EACCES, or EROFS on a file system
+/// that is mounted read-only.
+pub(crate) fn check_file_access(file: BorrowedFd<'_>) -> Result<(), Errno> {
+    let access = AccessFlags::R_OK | AccessFlags::W_OK;
+    through_descriptor(file, |path| faccessat(AT_FDCWD, path, access, nix::fcntl::AtFlags::AT_EACCESS))
+}
+
+/// Returns whether the caller may create, rename and remove the entries of a directory. Fails as these calls would.
+pub(crate) fn check_directory_access(directory: BorrowedFd<'_>) -> Result<(), Errno> {
+    faccessat(directory, ".", AccessFlags::W_OK | AccessFlags::X_OK, nix::fcntl::AtFlags::AT_EACCESS)
 }
 
 /// Returns the target of a symbolic link.
@@ -299,7 +300,7 @@ pub(crate) fn errno_of(error: &std::io::Error) -> Errno {
 
 /// Links a file that has no name under its first name. Fails with EEXIST if the name exists.
 pub(crate) fn link_unnamed(file: BorrowedFd<'_>, directory: BorrowedFd<'_>, name: &OsStr) -> Result<(), Errno> {
-    fs::linkat(fs::CWD, descriptor_path(file), directory, name, AtFlags::SYMLINK_FOLLOW).map_err(errno)
+    through_descriptor(file, |path| fs::linkat(fs::CWD, path, directory, name, AtFlags::SYMLINK_FOLLOW).map_err(errno))
 }
 
 /// Takes a write lease (F_SETLEASE). The kernel grants it only if no other open file description of the file exists and

@@ -10,7 +10,8 @@ use std::time::Duration;
 use nix::poll::{PollFd, PollFlags, poll};
 use rustix::fs::inotify;
 
-use super::object::{descriptor_path, errno};
+use super::descriptor_path::{descriptor_path, through_descriptor};
+use super::object::errno;
 use super::signals::poll_timeout;
 use super::{Errno, SysError};
 use crate::model::FileId;
@@ -25,9 +26,10 @@ pub(crate) struct OpenWatch(OwnedFd);
 impl OpenWatch {
     /// Starts to watch a directory (inotify(7)), regardless of the mount through which a process opens its files.
     pub(crate) fn new(directory: BorrowedFd<'_>) -> Result<Self, SysError> {
-        let failed = |call| move |error| SysError { errno: errno(error), call };
-        let watch = inotify::init(FLAGS).map_err(failed("inotify_init1"))?;
-        inotify::add_watch(&watch, descriptor_path(directory), OPEN).map_err(failed("inotify_add_watch"))?;
+        let failed = |error| SysError { errno: errno(error), call: "inotify_init1" };
+        let watch = inotify::init(FLAGS).map_err(failed)?;
+        through_descriptor(directory, |path| inotify::add_watch(&watch, path, OPEN).map_err(errno))
+            .map_err(|errno| SysError { errno, call: "inotify_add_watch" })?;
         Ok(Self(watch))
     }
 

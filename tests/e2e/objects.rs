@@ -17,6 +17,7 @@ pub(crate) mod list;
 mod makers;
 mod monitor;
 mod no_lease;
+mod no_proc;
 mod once;
 mod opened;
 mod prune;

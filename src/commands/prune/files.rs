@@ -7,6 +7,7 @@ use std::time::Instant;
 use super::PruneArgs;
 use crate::act::{AT_ONCE, Failure, OpenWatch, clean_files};
 use crate::commands::Context;
+use crate::commands::objects::warn_of_unlisted;
 use crate::error::{Errno, Error, again};
 use crate::model::{Needs, Object, Posix, State, path_text};
 use crate::process::Interrupts;
@@ -14,10 +15,12 @@ use crate::query::{Filter, QueryError, System, lookup, posix_objects, probe};
 
 /// Lists the objects. Takes the leases of removable objects, unless the removal itself will take them and a scan has
 /// already shown whether they are in use.
-pub(super) fn list(args: &PruneArgs, context: &Context, filter: &Filter) -> Result<Vec<Object>, Error> {
+pub(super) fn list(args: &PruneArgs, context: &mut Context, filter: &Filter) -> Result<Vec<Object>, Error> {
     let objects = match posix_objects(&context.system, Needs::RECORD | context.record_needs()) {
-        // Without a /dev/shm there are none. If it cannot be used, a warning says so.
-        Err(error) if error.is_without_objects() && !args.posix => return Ok(Vec::new()),
+        Err(error) if error.is_without_objects() && !args.posix => {
+            warn_of_unlisted(context, error);
+            return Ok(Vec::new());
+        }
         objects => objects?,
     };
     let filter = filter.in_any_state();

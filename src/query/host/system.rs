@@ -352,7 +352,7 @@ impl System {
     }
 
     /// Returns whether there is a /proc, of any pid namespace.
-    pub(in crate::query) fn has_proc(&self) -> bool {
+    pub(crate) fn has_proc(&self) -> bool {
         std::fs::symlink_metadata(self.proc.join("self")).is_ok()
     }
 

@@ -77,6 +77,9 @@ pub(crate) fn scan_objects(
     needs: Needs,
     wanted: impl Fn(FileId) -> bool,
 ) -> Result<ObjectScan, QueryError> {
+    if !system.has_proc() {
+        return Ok(ObjectScan { hidden: vec![HiddenBy::NoProc], ..ObjectScan::default() });
+    }
     let own = i32::try_from(std::process::id()).ok();
     let pids = procfs::pids(system.proc()).map_err(QueryError::Mappings)?;
     let pids: Vec<i32> = pids.filter(|pid| Some(*pid) != own).collect();
@@ -317,6 +320,7 @@ mod tests {
     #[test]
     fn what_several_threads_have_found_is_put_together() {
         let root = tempfile::tempdir().unwrap();
+        symlink("1", root.path().join("self")).unwrap();
         let file = root.path().join("file");
         std::fs::write(&file, "").unwrap();
         let id = sys::stat_file(sys::refer_through(&file).unwrap().as_fd()).unwrap().file;

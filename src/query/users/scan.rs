@@ -120,7 +120,7 @@ impl ScanResult {
 
 /// Returns why /proc does not show the processes of this pid namespace; `None` if it shows them.
 pub(super) fn hidden_by_proc(system: &System) -> Option<HiddenBy> {
-    let reason = || if system.has_proc() { HiddenBy::ForeignProc } else { HiddenBy::Unknown };
+    let reason = || if system.has_proc() { HiddenBy::ForeignProc } else { HiddenBy::NoProc };
     (!system.proc_shows_own_pids()).then(reason)
 }
 

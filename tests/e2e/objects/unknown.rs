@@ -27,6 +27,38 @@ fn objects_that_cannot_be_listed_are_unknown() {
     assert_eq!(list(&["--json"]).exits(0).stdout, "{\"schema\":1,\"segments\":[],\"objects\":null}\n");
     list(&["--posix"]).exits(4).says(problem);
     assert_eq!(list(&["--sysv"]).exits(0).stderr, "");
+    let ran = list(&["--unlinked"]).exits(0);
+    ran.says(&format!("warning: cannot determine whether unlinked objects hold memory: {problem}"));
+    for command in ["prune -n", "prune -n --json", "limits"] {
+        let ran = finish(shmadm_as(NOBODY).args(command.split(' '))).exits(0);
+        ran.says(&format!("warning: objects omitted: {problem}"));
+    }
+    assert!(!finish(shmadm_as(NOBODY).args(["prune", "-n", "--sysv"])).exits(0).stderr.contains("warning"));
+}
+
+#[apply(test)]
+#[requires(Root)]
+fn the_mode_of_the_directory_is_the_cause_if_names_cannot_be_looked_up() {
+    create("x", 4096);
+    let prune = ["prune", "--posix", "--unattached", "--older-than", "0s", "-n", "--json"];
+    let report = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(report.path(), run(prune).exits(0).stdout).unwrap();
+    std::fs::set_permissions(report.path(), Permissions::from_mode(0o644)).unwrap();
+    std::fs::set_permissions("/dev/shm", Permissions::from_mode(0o700)).unwrap();
+    let from = format!("rm --from {} -n", report.path().display());
+    for (command, attempt, call) in [
+        ("stat /x", "cannot find object /x", ": Permission denied (EACCES, statx)"),
+        ("rm /x", "cannot find object /x", ": Permission denied (EACCES, statx)"),
+        ("read /x", "cannot find object /x", ": Permission denied (EACCES, statx)"),
+        ("create /x", "cannot create object /x", ": Permission denied (EACCES, statx)"),
+        ("create /x -n", "would fail: cannot create object /x", ""),
+        (&from, "cannot find object /x", ": Permission denied (EACCES, statx)"),
+    ] {
+        let ran = finish(shmadm_as(NOBODY).args(command.split(' '))).exits(4);
+        ran.says(&format!("error: {attempt}{call}\ncause: the mode of /dev/shm is 0700 and its owner is root\n"));
+    }
+    let error = finish(shmadm_as(NOBODY).args(["create", "/x", "--json"])).exits(4).json()["error"].clone();
+    assert_eq!(error["cause"], "the mode of /dev/shm is 0700 and its owner is root");
 }
 
 #[apply(test)]
