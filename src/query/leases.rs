@@ -198,11 +198,11 @@ fn lease(system: &System, object: &Object, refused: &mut Refused) -> Result<(), 
     };
     let stat = &object.posix().stat;
     let open = || open_file(system, object, Opening::Lease).map(OwnedFd::from).map_err(errno);
-    take_lease(stat.file, stat.uid, refused, open)
+    request_lease(stat.file, stat.uid, refused, open)
 }
 
-/// Takes the lease of a file and releases it. Keeps the file open if it is refused.
-fn take_lease(
+/// Requests the lease of a file, and releases it at once. Keeps the file open if it is refused.
+fn request_lease(
     id: FileId,
     owner: u32,
     refused: &mut Refused,
@@ -231,7 +231,7 @@ fn lease_below(system: &System, posix: &Posix, refused: &mut Refused) -> Result<
                 return;
             }
             let open = || inventory::open_listed(parent, name, stat, Opening::Lease);
-            match take_lease(stat.file, stat.uid, refused, open) {
+            match request_lease(stat.file, stat.uid, refused, open) {
                 // It has vanished.
                 Ok(()) | Err(Errno::ENOENT) => {}
                 failed => result = failed,

@@ -14,7 +14,7 @@ pub(crate) fn descriptor_path(file: BorrowedFd<'_>) -> PathBuf {
 /// exist. No call on a regular file or directory fails with it.
 pub(crate) const NO_PROC: Errno = Errno::ENODEV;
 
-/// Makes a call with the [`descriptor_path`] of a file. Fails with [`NO_PROC`] if that path does not exist.
+/// Passes the [`descriptor_path`] of a file to a call. Fails with [`NO_PROC`] if that path does not exist.
 pub(crate) fn through_descriptor<T>(
     file: BorrowedFd<'_>,
     call: impl FnOnce(&Path) -> Result<T, Errno>,
