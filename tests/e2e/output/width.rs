@@ -176,7 +176,7 @@ fn no_line_is_wider_than_a_terminal_of_60_columns() {
     actor.attach(id);
     let id = id.to_string();
     let unused = oracle::create(0, 8192, 0o600).to_string();
-    let name = "application-server.session-cache.00001";
+    let name = "application-server.cache.00001";
     create(name, 4096);
     let _open = std::fs::File::open(format!("/dev/shm/{name}")).unwrap();
     let object = format!("/{name}");

@@ -151,6 +151,7 @@ fn from_a_report_of_another_namespace_removes_nothing_here() {
 }
 
 #[apply(test)]
+#[requires(Root)]
 fn each_namespace_of_a_list_is_removed_by_its_own_command() {
     oracle::create(1, 4096, 0o600);
     let mut actor = Actor::start();
