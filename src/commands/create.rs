@@ -50,8 +50,8 @@ pub(crate) const MANUAL: Manual = Manual {
            segment was opened. \"holder\" is the pid of the process that --hold started.",
     notes: "The kernel allocates memory when a page is first touched, not when the segment is created.\n\n\
             With --fill, --hold, --lock, --owner or --group, a second process, shmadm-guard, creates the segment, and \
-            removes it if create is killed (by SIGKILL or the OOM killer) before it has printed the id. The guard is \
-            shown as the creator.\n\n\
+            removes it if create is killed (by SIGKILL or the OOM killer), even just after it has printed the id. The \
+            guard is shown as the creator.\n\n\
             A dry run cannot foresee what other processes will do: the same command can still fail later. It does \
             not predict refusals by security modules, or by strict accounting of memory (vm.overcommit_memory 2).\n\n\
             Huge pages are allocated whole: the last one may extend beyond the size, which a status message \

@@ -21,27 +21,37 @@ pub(crate) fn wait_for_exiting_users<'a>(
     objects: impl IntoIterator<Item = &'a Object>,
     timeout: Duration,
 ) -> bool {
-    let (mut pids, mut some_are_hidden) = (BTreeSet::new(), false);
+    let (mut pids, mut were_exiting, mut some_are_hidden) = (BTreeSet::new(), BTreeSet::new(), false);
     for object in objects {
-        let attachers = object.attachers.iter();
-        pids.extend(attachers.clone().flat_map(|attachers| attachers.pids()));
-        pids.extend(attachers.flat_map(|attachers| &attachers.hidden).flat_map(|hidden| &hidden.pids).flatten());
-        pids.extend(object.file_users().into_iter().flat_map(|users| users.pids()));
-        some_are_hidden |= object.file_users().is_some_and(|users| users.hidden.contains(&HiddenBy::Exiting));
+        if let Some(attachers) = &object.attachers {
+            pids.extend(attachers.pids());
+            were_exiting.extend(attachers.list.iter().filter(|user| user.exiting).map(|user| user.pid));
+            for hidden in &attachers.hidden {
+                let known = if hidden.reason == HiddenBy::Exiting { &mut were_exiting } else { &mut pids };
+                known.extend(hidden.pids.iter().flatten());
+            }
+        }
+        if let Some(users) = object.file_users() {
+            pids.extend(users.pids());
+            were_exiting.extend(users.list.iter().filter(|user| user.exiting).map(|user| user.pid));
+            some_are_hidden |= users.hidden.contains(&HiddenBy::Exiting);
+        }
         if let (Some(State::Idle), ObjectKind::SysV(segment)) = (object.state, &object.kind) {
             pids.extend(segment.processes().filter(|pid| system.process_status(*pid).is_running()));
         }
     }
     if some_are_hidden {
-        pids.extend(exiting_processes(system));
+        were_exiting.extend(exiting_processes(system));
     }
     let mut exiting = Vec::new();
     let mut has_changed = false;
-    for pid in pids {
-        match system.process_status_now(pid) {
-            ProcessStatus::Exited => has_changed = true,
-            _ if system.is_exiting(pid) == Some(true) => exiting.push(pid),
-            _ => {}
+    for pid in pids.union(&were_exiting) {
+        match system.is_exiting(*pid) {
+            Some(true) => exiting.push(*pid),
+            // It has exited since.
+            _ if were_exiting.contains(pid) => has_changed = true,
+            // Asked afterwards, since it may just have exited.
+            _ => has_changed |= system.process_status_now(*pid) == ProcessStatus::Exited,
         }
     }
     has_changed |= !exiting.is_empty();
