@@ -7,6 +7,7 @@ use std::path::Path;
 
 use super::usage_error;
 use crate::act::{is_unnamed, own_link_target};
+use crate::contents::refer_through;
 use crate::error::{Error, Kind, again};
 use crate::model::{is_descriptor, path_text};
 
@@ -70,15 +71,15 @@ pub(super) fn input_name(path: &Path) -> String {
 }
 
 /// Reads a file that `accept` accepts, or standard input; returns its name and contents.
-pub(super) fn read_whole(
-    path: &Path,
-    accept: impl FnOnce(&File) -> Result<(), Error>,
-) -> Result<(String, Vec<u8>), Error> {
+pub(super) fn read_whole(path: &Path, accept: impl Fn(&File) -> Result<(), Error>) -> Result<(String, Vec<u8>), Error> {
     let name = input_name(path);
     let failed = |error: io::Error, call| unreadable(&name, &error, call);
     let source: Box<dyn Read> = if is_dash(path) {
         Box::new(io::stdin())
     } else {
+        // Before it is opened, which would wait for the writer of a FIFO.
+        let referred = refer_through(path).map_err(|errno| failed(errno.into(), "open"))?;
+        accept(&referred.into())?;
         let file = File::open(path).map_err(|error| failed(error, "open"))?;
         accept(&file)?;
         Box::new(file)

@@ -253,6 +253,10 @@ fn report_outcome(args: &RmArgs, context: &mut Context, object: &Object, removed
     let (what, evidence) = (describe(object), removed.evidence());
     let unknown = (removed.evidence == UseEvidence::None)
         .then(|| format!("cannot determine whether a process uses it: {}", why_hidden(&context.system, object)));
+    let later = match object.key() {
+        None | Some(Key::PRIVATE) => String::new(),
+        Some(key) => format!("; processes that ask for key {key} afterwards get another segment"),
+    };
     match removed.outcome {
         _ if args.dry_run && context.json() => {}
         Outcome::Marked if object.is_marked() => {
@@ -260,7 +264,7 @@ fn report_outcome(args: &RmArgs, context: &mut Context, object: &Object, removed
             context.ui.warning(&format!("{what} was already marked for destruction: {when}"));
         }
         Outcome::Destroyed if args.dry_run => context.ui.print(&format!("would remove {what}{evidence}"))?,
-        Outcome::Marked if args.dry_run => context.ui.print(&format!("would mark {what} for destruction"))?,
+        Outcome::Marked if args.dry_run => context.ui.print(&format!("would mark {what} for destruction{later}"))?,
         Outcome::Destroyed => context.ui.status(&format!("removed {what}{evidence}")),
         Outcome::Unlinked if args.dry_run => {
             let unknown = unknown.map(|why| format!("; {why}")).unwrap_or_default();
@@ -272,10 +276,6 @@ fn report_outcome(args: &RmArgs, context: &mut Context, object: &Object, removed
             context.ui.warning(&format!("unlinked {what}: {effect} ({users})"));
         }
         Outcome::Marked => {
-            let later = match object.key() {
-                None | Some(Key::PRIVATE) => String::new(),
-                Some(key) => format!("; processes that ask for key {key} from now on get another segment"),
-            };
             let effect = effect_of_mark(object);
             context.ui.warning(&format!("marked {what} for destruction: {effect}{later}"));
         }

@@ -26,4 +26,4 @@ pub(crate) use transfer::{Progress, Sink};
 pub(crate) use value::{Decoder, ValueType, encode};
 pub(crate) use write::{Received, copy_in, fill, receive, receive_sparse, store};
 
-pub(crate) use crate::sys::{Opening, open_nonblocking, stdin_is_closed};
+pub(crate) use crate::sys::{Opening, open_nonblocking, refer_through, stdin_is_closed};

@@ -136,7 +136,7 @@ fn rm_force_warns_of_later_users_of_the_key() {
         let id = actor.create(key, 4096);
         actor.attach(id);
         let ran = run(["rm", "--force", &id.to_string()]).exits(0).says(effect);
-        let later = "; processes that ask for key 0x4e545032 from now on get another segment";
+        let later = "; processes that ask for key 0x4e545032 afterwards get another segment";
         assert_eq!(ran.stderr.contains(later), warns, "{ran:?}");
     }
 }

@@ -281,6 +281,16 @@ fn from_a_descriptor_of_the_caller_ignores_its_mode() {
 }
 
 #[apply(test)]
+#[requires(Root)]
+fn a_fifo_of_another_user_is_not_opened() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("fifo");
+    nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    chown(&path, Some(NOBODY), None).unwrap();
+    run(["rm", "--from", path.to_str().unwrap()]).exits(5).says("it belongs to user nobody");
+}
+
+#[apply(test)]
 fn from_an_invalid_list_removes_nothing() {
     oracle::create(1, 4096, 0o600);
     let record = run(["list", "--json"]).exits(0).json()["segments"][0].clone();
