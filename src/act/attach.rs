@@ -2,8 +2,8 @@
 
 use std::os::fd::AsFd;
 
-use crate::error::{Error, Kind, program, shmadm};
-use crate::explain::{Attempt, cannot_map, explain, open_to_map};
+use crate::error::{Error, Kind, shmadm};
+use crate::explain::{Attempt, cannot_map, explain, mount_proc, open_to_map};
 use crate::model::{Access, Object};
 use crate::query::{System, rmid_forced};
 use crate::sys::{Address, Attachment, Held, MappedFile};
@@ -43,7 +43,7 @@ pub(crate) fn attach(
         // A holder is this program, which is executed again through /proc.
         return Err(match system.proc_problem() {
             None => error.hint("keep it attached", shmadm(format!("attach {id} {read_only}--background"))),
-            Some(_) => error.hint("mount the /proc of this pid namespace", program("mount -t proc proc /proc").sudo()),
+            Some(_) => error.with(mount_proc()),
         });
     }
     Attachment::new(id, access, exec, address)

@@ -12,7 +12,7 @@ use super::create::MAX_ATTEMPTS;
 use super::plan::would_fail;
 use super::set_file::current_ids;
 use crate::error::{Error, SysError, again};
-use crate::explain::{cannot_create, denied_file_access, file_exists, in_no_directory};
+use crate::explain::{cannot_create, cannot_look_up, denied_file_access, file_exists};
 use crate::model::{Ident, Mode, Needs, Object, ObjectName};
 use crate::query::{CAP_CHOWN, ObjectDirectory, System, has_capability, huge_page_pool, lookup, size_errno};
 use crate::sys;
@@ -40,15 +40,11 @@ pub(crate) fn create_file(
     dry_run: bool,
 ) -> Result<bool, Error> {
     let ident = Ident::Name(new.name.clone());
-    let unusable = |error| in_no_directory(system, &format!("create {ident}"), error).target(ident.argument());
+    let refused = |error| if dry_run { would_fail(error) } else { error };
+    let unusable = |error| refused(cannot_look_up(system, "create", &ident, error));
     let directory = system.objects().map_err(unusable)?;
-    let found = lookup(system, ident.clone(), Needs::empty()).map_err(|error| match dry_run {
-        true => would_fail(unusable(error)),
-        false => unusable(error),
-    })?;
-    if let Some(found) = found {
-        let checked = check_existing(system, new, &found);
-        return if dry_run { checked.map_err(would_fail) } else { checked }.map(|()| false);
+    if let Some(found) = lookup(system, ident.clone(), Needs::empty()).map_err(unusable)? {
+        return check_existing(system, new, &found).map_err(refused).map(|()| false);
     }
     let size = new.size(system);
     let failed = |errno, call| cannot_create(system, &new.name, size, errno, call);

@@ -27,7 +27,7 @@ use super::plan::would_fail;
 use super::remove::{Cleaned, KeepReason, Removal, Removed, UseEvidence};
 use super::remove_failure::Failure;
 use crate::error::Error;
-use crate::explain::{in_no_directory, missing_file};
+use crate::explain::{cannot_look_up, missing_file};
 use crate::model::{FileId, FileStat, Ident, Needs, Object, ObjectName, Outcome, Posix, escape_invalid_utf8};
 use crate::query::{
     CAP_FOWNER, ObjectDirectory, System, add_users, has_capability_over, lookup, needed_by, some_are_in_flight,
@@ -271,8 +271,10 @@ pub(crate) fn find_listed(system: &System, listed: &Object, needs: Needs) -> Res
         _ => None,
     };
     let by_file = by_file.filter(|found| found.posix().name.as_ref().map(ObjectName::as_str) == name);
-    let unusable = |error| in_no_directory(system, &format!("find {ident}"), error).target(ident.argument());
-    let by_name = || lookup(system, ident.clone(), needs).map_err(unusable)?.ok_or_else(|| missing_file(&ident));
+    let by_name = || {
+        let found = lookup(system, ident.clone(), needs);
+        found.map_err(|error| cannot_look_up(system, "find", &ident, error))?.ok_or_else(|| missing_file(&ident))
+    };
     let now = by_file.map_or_else(by_name, Ok)?;
     if now.mode != listed.mode || !now.posix().stat.is_as_recorded(&listed.posix().stat) {
         return Err(Failure::Changed.explain(system, listed));

@@ -49,7 +49,7 @@ impl Survey {
     }
 }
 
-/// The processes whose number is unknown.
+/// The processes that cannot be counted, for messages.
 pub(super) const HIDDEN_PROCESSES: &str = "processes that /proc hides (mount option hidepid)";
 
 /// Answers from all namespaces.

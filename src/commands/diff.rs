@@ -32,7 +32,7 @@ pub(crate) const MANUAL: Manual = Manual {
                   compared.",
     examples: &[
         ("shmadm list --json > before.json && shmadm diff before.json", "show what has changed since"),
-        ("shmadm list --json >old; shmadm list --json >new; shmadm diff old new", "compare two points in time"),
+        ("shmadm list --json > old; shmadm list --json > new; shmadm diff old new", "compare two points in time"),
         ("shmadm list --json | shmadm diff -", "compare a listing from another program with the current state"),
     ],
     json: "{\"schema\":1,\"created\":[…],\"removed\":[…],\"changed\":[{\"changes\":[\"attached\",\"owner\"],\

@@ -42,9 +42,9 @@ pub(crate) const MANUAL: Manual = Manual {
             enough of them. The caller can give the segment to another user and remains its creator. Recorded \
             owners and groups are numbers; names are not compared.\n\n\
             If restore is killed (by SIGKILL or the OOM killer), even just after it has printed the id, a second \
-            process, shmadm-guard, removes the segment. The guard creates the segment, so it is shown as the creator. If both processes are \
-            killed, or the guard cannot be started (in which case restore prints a warning), an incomplete segment \
-            can remain. It has the recorded key (which must be set at creation), mode 0600 and no attachments. \
+            process, shmadm-guard, removes the segment. The guard creates the segment, so it is shown as the \
+            creator. If both processes are killed, or the guard cannot be started (in which case restore prints a \
+            warning), an incomplete segment can remain. It has the recorded key (which must be set at creation), mode 0600 and no attachments. \
             `shmadm rm KEY` removes it, and so does prune, because it is an orphan.",
 };
 

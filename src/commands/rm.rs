@@ -38,9 +38,9 @@ pub(crate) const MANUAL: Manual = Manual {
                   segments and objects that `prune --dry-run --json` selected. A listed segment is removed only if \
                   its id, key, creator, change time and size are unchanged, it is in the same IPC namespace, and it \
                   has not been used since. A listed object is removed only if it is the same file and unchanged. \
-                  A list of `prune --all-ns` can contain segments of several namespaces. rm fails for those of \
-                  other namespaces, with the commands that remove them; each names one namespace with --ns, and \
-                  ignores the segments of the others.",
+                  A list of `prune --all-ns` can contain segments of several namespaces. rm removes those of its \
+                  own namespace, and fails for the others with a hint for each namespace. With --ns, as in these \
+                  hints, it ignores the others.",
     examples: &[
         ("shmadm rm 0x4d2", "remove the segment with key 0x4d2, unless it is attached"),
         ("shmadm rm --ignore-missing 0x4d2", "the same, but do not fail if it does not exist"),

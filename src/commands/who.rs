@@ -35,10 +35,10 @@ pub(crate) const MANUAL: Manual = Manual {
                   memory maps, which are named) or unknown. permission, pid-namespace and exiting are reported only \
                   if nothing was attached or detached during the search. The kernel records these times in whole \
                   seconds, so who may need an extra second.\n\n\
-                  Why the users of an object were not found is reported in the same way. There, in-flight means that \
-                  a process opened the object during the search, that a Unix socket has descriptors queued, or that \
-                  an io_uring has files registered. permission and pid-namespace are reported only if no process \
-                  opened the object during the search.",
+                  The reasons are the same for an object. For it, in-flight means that a process opened the object \
+                  during the search, that a Unix socket has descriptors queued, or that an io_uring has files \
+                  registered. permission and pid-namespace are reported only if no process opened the object during \
+                  the search.",
     examples: &[
         ("shmadm who 0x4d2", "show the processes that have the segment with key 0x4d2 attached"),
         ("shmadm who --all", "the same for all segments and objects"),

@@ -1,11 +1,9 @@
 //! The errors of queries.
 
-use std::path::Path;
-
 use nix::unistd::geteuid;
 
 use super::access::{READ, may_access};
-use crate::error::{Error, Hint, Kind, again, program};
+use crate::error::{Error, Hint, Invocation, Kind, again, program};
 use crate::model::{Object, path_text};
 use crate::procfs::ProcError;
 use crate::query::{self, Account, Holder, HoldersError, PeekError, QueryError, System, rmid_forced};
@@ -130,17 +128,20 @@ pub(crate) fn cannot_peek(system: &System, object: &Object, error: PeekError) ->
 /// Replaces the errno of a call that failed because there is no /proc of this pid namespace. `needed` says for what the
 /// program needs it.
 pub(crate) fn without_proc(error: Error, needed: &str) -> Error {
-    let is_foreign = Path::new("/proc/self").symlink_metadata().is_ok();
-    let problem = if is_foreign { "belongs to another pid namespace" } else { "is not mounted" };
+    let problem = System::new().proc_problem().unwrap_or("is not mounted");
     // The errno would look like that of a missing object.
     let error = Error { kind: Kind::Failed, source: None, ..error }.cause(format!("/proc {problem}, and {needed}"));
     error.with(mount_proc())
 }
 
-fn mount_proc() -> Hint {
-    let command = program("mount -t proc proc /proc");
-    let command = if geteuid().is_root() { command } else { command.sudo() };
-    Hint::new("mount the /proc of this pid namespace", command)
+/// Suggests to mount the /proc that shows the caller's processes.
+pub(crate) fn mount_proc() -> Hint {
+    Hint::new("mount the /proc of this pid namespace", as_root(program("mount -t proc proc /proc")))
+}
+
+/// Adds `sudo` to a command that requires root, unless the caller is root.
+pub(super) fn as_root(command: Invocation) -> Invocation {
+    if geteuid().is_root() { command } else { command.sudo() }
 }
 
 /// Returns the error for an id that has no mapping in the current user namespace.

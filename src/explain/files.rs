@@ -7,7 +7,7 @@ use std::sync::Arc;
 use nix::unistd::{getegid, geteuid};
 
 use super::access::{WRITE_SEALS, seal_cause};
-use super::failure::{holders, without_proc};
+use super::failure::{as_root, holders, without_proc};
 use super::huge::explain_missing_huge_page;
 use super::memory::explain_mapping_limit;
 use super::space::{explain_file_size, explain_full_directory};
@@ -128,9 +128,8 @@ pub(crate) fn with_protection(system: &System, error: Error, object: &Object) ->
         return error;
     }
     let command = program("chattr").arg("-i").arg("-a").arg(directory.path.join(name.file_name()));
-    let command = if geteuid().is_root() { command } else { command.sudo() };
     let error = Error { hints: Vec::new(), ..error };
-    error.cause("it is immutable or append-only").hint("allow changes", command)
+    error.cause("it is immutable or append-only").hint("allow changes", as_root(command))
 }
 
 /// Adds that an object is on a file system that is mounted read-only (EROFS).

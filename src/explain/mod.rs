@@ -23,7 +23,7 @@ pub(crate) use access::{DENIED, OUTSIDE, WRITE_SEALS, explain_control, explain_l
 pub(crate) use address::suggest_any_address;
 pub(crate) use attempt::{Attempt, FileAttempt};
 pub(crate) use diagnosis::{explain, gone, suggest_key};
-pub(crate) use failure::{cannot_inspect, cannot_peek, holders, unmapped_id, without_proc};
+pub(crate) use failure::{cannot_inspect, cannot_peek, holders, mount_proc, unmapped_id, without_proc};
 pub(crate) use files::{
     NO_CHOWN, NO_WRITE, OPENED_THROUGH_PROC, cannot_create, cannot_map, cannot_open, denied_file_access, describe_use,
     describe_users, file_exists, file_in_use, missing_file, open_to_map, why_hidden, why_unknown, with_directory_cause,
@@ -35,5 +35,5 @@ pub(crate) use memory::expected_attach_failure;
 pub(crate) use refusal::{
     attached_by, attached_refusal, describe_attachers, describe_pid, describe_removed, describe_running,
 };
-pub(crate) use resolve::{find, ftok_key, in_no_directory, resolve, resolve_all};
+pub(crate) use resolve::{cannot_look_up, find, ftok_key, in_no_directory, resolve, resolve_all};
 pub(crate) use space::explain_full_directory;

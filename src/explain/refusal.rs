@@ -10,8 +10,6 @@ const MAX_NAMED: usize = 6;
 
 /// How long to wait for processes that are exiting.
 const MAX_WAIT: Duration = Duration::from_secs(1);
-/// How often the segment is read again because its users have exited meanwhile.
-const MAX_LOOKS: usize = 3;
 
 /// Describes the processes that have a segment attached: `by pid 12 (root, command) and pid 13 (postgres, command)`.
 pub(crate) fn describe_attachers(system: &System, id: ShmId) -> Option<String> {
@@ -53,10 +51,8 @@ pub(crate) fn attached_refusal(system: &System, seen: &Object, message: String) 
         }
         wait_for_exiting_users(system, [&segment], MAX_WAIT)
     };
-    for _ in 0..MAX_LOOKS {
-        if !look() {
-            break;
-        }
+    if look() {
+        look();
     }
     let attached = match segment.sysv().nattch {
         0 => return None,

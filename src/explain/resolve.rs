@@ -116,9 +116,8 @@ impl<'a> Resolver<'a> {
         let found = match &ident {
             Ident::Id(id) if self.segments.contains_key(id) => self.segments.get(id).cloned(),
             Ident::File(file) => self.files.as_ref().map_err(Error::clone)?.get(file).cloned(),
-            Ident::Id(_) | Ident::Name(_) => lookup(self.system, ident.clone(), self.needs).map_err(|error| {
-                in_no_directory(self.system, &format!("find {ident}"), error).target(ident.argument())
-            })?,
+            Ident::Id(_) | Ident::Name(_) => lookup(self.system, ident.clone(), self.needs)
+                .map_err(|error| cannot_look_up(self.system, "find", &ident, error))?,
         };
         let found = match (found, &target.name) {
             (None, Name::Semaphore(_, musl)) => lookup(self.system, Ident::Name(musl.clone()), self.needs)?
@@ -143,18 +142,19 @@ impl<'a> Resolver<'a> {
     }
 }
 
+/// Returns the error for an object that could not be looked up; `verb` is what was attempted.
+pub(crate) fn cannot_look_up(system: &System, verb: &str, ident: &Ident, error: QueryError) -> Error {
+    in_no_directory(system, &format!("{verb} {ident}"), error).target(ident.argument())
+}
+
 /// Returns the error of an attempt (`find object /x`), which names it also if the directory of objects cannot be used,
 /// with the cause if the caller may not look up names in it.
 pub(crate) fn in_no_directory(system: &System, attempt: &str, error: QueryError) -> Error {
     use QueryError::{Directory, File, Link, NotSharedMemory};
     if let (File(_, errno), Ok(directory)) = (&error, system.objects()) {
         let errno = *errno;
-        return with_directory_cause(
-            system,
-            Error { message: format!("cannot {attempt}"), ..error.into() },
-            directory,
-            errno,
-        );
+        let error = Error { message: format!("cannot {attempt}"), ..error.into() };
+        return with_directory_cause(system, error, directory, errno);
     }
     let (Directory(path, _) | Link { path, .. } | NotSharedMemory(path)) = &error else { return error.into() };
     let location = match system.objects_process() {

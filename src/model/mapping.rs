@@ -104,11 +104,13 @@ named! {
         Permission = "permission",
         PidNamespace = "pid-namespace",
         InFlight = "in-flight",
+        /// Only for an object: a process opened it between two looks that found no user.
+        Opened = "in-flight",
         /// Their processes are exiting: they are being killed, or have released their memory maps.
         Exiting = "exiting",
-        /// The processes were not inspected.
-        NoProc = "unknown",
         Unknown = "unknown",
+        /// /proc is not mounted, so no processes were inspected.
+        NoProc = "unknown",
         /// /proc belongs to another pid namespace, so it is unknown where their processes are.
         ForeignProc = "unknown",
     }
@@ -132,7 +134,7 @@ impl Hidden {
             HiddenBy::Permission => "that you are not permitted to inspect",
             HiddenBy::PidNamespace => "outside this pid namespace",
             HiddenBy::ForeignProc => "that cannot be found (/proc belongs to another pid namespace)",
-            HiddenBy::InFlight => "that attached or detached meanwhile",
+            HiddenBy::InFlight | HiddenBy::Opened => "that attached or detached meanwhile",
             HiddenBy::Exiting => return format!("{} (exiting)", self.pids()),
             HiddenBy::NoProc | HiddenBy::Unknown if self.count == 1 => "that was not found",
             HiddenBy::NoProc | HiddenBy::Unknown => "that were not found",
@@ -149,7 +151,7 @@ impl Hidden {
             HiddenBy::Permission => "you are not permitted to inspect some processes",
             HiddenBy::PidNamespace => "processes outside this pid namespace are not visible",
             HiddenBy::ForeignProc => "/proc belongs to another pid namespace",
-            HiddenBy::InFlight => "a process attached or detached during the search",
+            HiddenBy::InFlight | HiddenBy::Opened => "a process attached or detached during the search",
             HiddenBy::Exiting => return self.exiting(),
             HiddenBy::NoProc => "/proc is not mounted",
             HiddenBy::Unknown if self.pids.is_some() => {

@@ -246,6 +246,11 @@ impl Posix {
         self.stat.file
     }
 
+    /// Returns its users, if they were looked for in the processes.
+    pub(crate) fn counted_users(&self) -> Option<&FileUsers> {
+        self.users.as_deref().filter(|users| !users.hidden.contains(&HiddenBy::NoProc))
+    }
+
     /// Returns whether a process uses it; `None` if that is unknown.
     pub(crate) fn in_use(&self) -> Option<bool> {
         self.users.as_ref()?.in_use()
@@ -340,8 +345,6 @@ pub(crate) struct FileUsers {
     /// Whether the write lease, which any user of the file prevents, was granted; `None` if it was not requested or
     /// cannot be taken.
     pub(crate) lease: Option<bool>,
-    /// Whether a process opened the file between the two looks that found no user.
-    pub(crate) was_opened: bool,
 }
 
 impl FileUsers {
@@ -349,7 +352,7 @@ impl FileUsers {
     pub(crate) fn why_hidden(&self) -> String {
         let why = |reason: &HiddenBy| match reason {
             HiddenBy::PidNamespace => "processes outside this pid namespace are not visible",
-            HiddenBy::InFlight if self.was_opened => "a process opened it during the search",
+            HiddenBy::Opened => "a process opened it during the search",
             HiddenBy::ForeignProc => "/proc belongs to another pid namespace",
             HiddenBy::InFlight => "a Unix socket has descriptors queued, or an io_uring has files registered",
             HiddenBy::NoProc => "/proc is not mounted",
@@ -358,11 +361,6 @@ impl FileUsers {
             HiddenBy::Exiting => "some processes are exiting",
         };
         self.hidden.iter().map(why).collect::<Vec<_>>().join("; ")
-    }
-
-    /// Returns whether the users were looked for in the processes.
-    pub(crate) fn are_counted(&self) -> bool {
-        !self.hidden.contains(&HiddenBy::NoProc)
     }
 
     /// Describes at most `max` of the processes: `mapped by pid 12 (root, cat)`.

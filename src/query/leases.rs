@@ -152,7 +152,7 @@ fn look_again(
         let was_opened = files.find(|file| refused.contains_key(file)).and_then(|file| opened.get(&file));
         match was_opened {
             Some(false) => add_reasons(&mut users, reasons),
-            Some(true) => (users.hidden, users.was_opened) = (vec![HiddenBy::InFlight], true),
+            Some(true) => users.hidden = vec![HiddenBy::Opened],
             None => users.hidden = vec![HiddenBy::Unknown],
         }
         set_users(system, object, users);

@@ -106,8 +106,8 @@ fn file_fields(
         ("Names (links)", known(posix.stat.links.to_string())),
     ];
     if let Some(users) = &posix.users {
-        let count = users.processes().count();
-        fields.push(("Processes", if users.are_counted() { count.to_string() } else { "unknown".to_owned() }));
+        let count = posix.counted_users().map(|users| users.processes().count().to_string());
+        fields.push(("Processes", count.unwrap_or_else(|| "unknown".to_owned())));
         fields.extend(users.describe(usize::MAX).into_iter().map(|user| ("Used by", user)));
         if users.list.is_empty() && users.in_use() != Some(false) {
             fields.push(("Users may be missing", users.why_hidden()));

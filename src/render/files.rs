@@ -2,7 +2,7 @@
 
 use super::segments::{account, commands, field, left, pids, right, users};
 use super::{Cell, Column};
-use crate::model::{FileUsers, Needs, Object, ObjectKind, Posix};
+use crate::model::{Needs, Object, ObjectKind, Posix};
 
 /// Returns the cell of a field that only a file has.
 pub(super) fn posix<'a>(object: &'a Object, cell: impl FnOnce(&'a Posix) -> Cell<'a>) -> Cell<'a> {
@@ -26,11 +26,6 @@ fn attribute<'a>(object: &'a Object, cell: impl FnOnce() -> Cell<'a>) -> Cell<'a
 /// Returns the cell of a size; null for a directory that could not be read to its end.
 fn whole<'a>(object: &'a Object, cell: impl FnOnce() -> Cell<'a>) -> Cell<'a> {
     if object.as_posix().is_some_and(|posix| posix.is_partial) { Cell::Null } else { cell() }
-}
-
-/// Returns the users of a file, if they were looked for.
-fn counted_users(posix: &Posix) -> Option<&FileUsers> {
-    posix.users.as_deref().filter(|users| users.are_counted())
 }
 
 /// Returns the cell of the number of processes that use a file.
@@ -67,11 +62,11 @@ pub(crate) static FILE: &[Column<Object>] = &[
     }),
     right("USERS", "users", "number of processes that use it", number_of_users).needs(Needs::ATTACHERS),
     right("MAPPINGS", "mappings", "number of mappings", |object| {
-        posix(object, |posix| Cell::of(counted_users(posix), |users| Cell::Number(users.mappings)))
+        posix(object, |posix| Cell::of(posix.counted_users(), |users| Cell::Number(users.mappings)))
     })
     .needs(Needs::ATTACHERS),
     right("DESCRIPTORS", "descriptors", "number of open descriptors", |object| {
-        posix(object, |posix| Cell::of(counted_users(posix), |users| Cell::Number(users.descriptors)))
+        posix(object, |posix| Cell::of(posix.counted_users(), |users| Cell::Number(users.descriptors)))
     })
     .needs(Needs::ATTACHERS),
     left("BTIME", "btime", "creation", |object| {

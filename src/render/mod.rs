@@ -2,8 +2,8 @@
 //!
 //! Each kind of row has one static list of [`Column`]s. Tables, JSON, CSV, TSV and `--list-columns` all read that list,
 //! so they cannot differ. Only the table of both kinds of objects has lists of its own. A column turns a row into a
-//! typed [`Cell`]: tables print it in readable form (units, "3m ago"), all other formats print the exact value. Every other
-//! JSON report is a type that implements `Serialize`.
+//! typed [`Cell`]: tables print it in readable form (units, "3m ago"), all other formats print the exact value. Every
+//! other JSON report is a type that implements `Serialize`.
 //!
 //! Text from outside (command lines, user names) is escaped in tables and messages, because control and bidirectional
 //! characters could forge or hide lines. Invalid UTF-8 appears as `\xNN`. Only free text, names and lists are ever

@@ -139,12 +139,8 @@ pub(super) fn users(object: &Object) -> Option<Vec<(i32, Option<&str>)>> {
             let users = object.attachers.as_deref().and_then(SegmentUsers::known)?;
             Some(users.map(|user| (user.pid, user.command.as_deref())).collect())
         }
-        ObjectKind::Posix(_) => {
-            let users = object
-                .file_users()
-                .filter(|users| users.are_counted())?
-                .processes()
-                .filter_map(|process| process.first());
+        ObjectKind::Posix(posix) => {
+            let users = posix.counted_users()?.processes().filter_map(|process| process.first());
             Some(users.map(|user| (user.pid, user.command.as_deref())).collect())
         }
     }

@@ -1,6 +1,6 @@
-//! Output and messages are written with write(2) and not through the standard library, which restarts a write that a signal
-//! interrupts (EINTR). So the program still ends on SIGINT or SIGTERM if its reader has stopped reading; after the
-//! signal it writes only what the pipe accepts without blocking.
+//! Output and messages are written with write(2) and not through the standard library, which restarts a write that a
+//! signal interrupts (EINTR). So the program still ends on SIGINT or SIGTERM if its reader has stopped reading; after
+//! the signal it writes only what the pipe accepts without blocking.
 
 use std::io::{self, BufWriter, Stdout, Write};
 use std::os::fd::AsFd;

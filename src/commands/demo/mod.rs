@@ -38,8 +38,8 @@ pub(crate) const MANUAL: Manual = Manual {
            Fields that do not apply to an event are null.",
     notes: "If a segment with key 1234 exists, the whole demo leaves it unchanged and uses another key.\n\n\
             A second process, shmadm-guard, makes the call that creates the segment of the whole demo, and removes it \
-            if the demo is killed (by SIGKILL or the OOM killer). It is shown as the creator. A writer or reader in a \
-            terminal of its own creates the segment itself, and leaves it if it is killed.",
+            if the demo is killed (by SIGKILL or the OOM killer). It is shown as the creator. `demo writer` and `demo \
+            reader` create the segment themselves, and leave it if they are killed.",
 };
 
 /// The key of most textbook examples.

@@ -256,6 +256,7 @@ fn without_proc_a_holder_is_neither_predicted_nor_suggested() {
     let id = oracle::create(0, 4096, 0o600).to_string();
     for arguments in [&["write", &id, "text"][..], &["read", &id]] {
         let ran = without_proc(arguments).exits(5).says("could destroy it");
+        let ran = ran.says("hint: mount the /proc of this pid namespace: `mount -t proc proc /proc`\n");
         assert!(!ran.stderr.contains("--background"), "{ran:?}");
     }
 }

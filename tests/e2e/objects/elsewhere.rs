@@ -110,6 +110,8 @@ fn a_process_without_a_dev_shm_is_named_with_the_object() {
         format!("error: cannot {attempt} in /dev/shm of process {pid}: No such file or directory (ENOENT, open)\n")
     });
     run(["--ns", &pid, "create", "/x"]).exits(3).says(&create);
+    let planned = run(["--ns", &pid, "create", "/x", "-n"]).exits(3).says("error: would fail: cannot create object /x");
+    assert!(!planned.stderr.contains("ENOENT"), "no call was made: {planned:?}");
     let instead = format!("hint: trace only the calls on segments: `shmadm --ns {pid} trace -- true`\n");
     run(["--ns", &pid, "trace", "--posix", "--", "true"]).exits(125).says(&trace).says(&instead);
     let one_error = format!("error: cannot find 2 objects (/x and /y) in /dev/shm of process {pid}: ");
